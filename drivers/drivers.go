@@ -1,0 +1,46 @@
+// Package drivers says what a hypervisor driver promises. The drivers themselves are in the folders below; the list of
+// those that skiff has is in drivers/builtin, and drivers/drivertest holds every one of them to this contract.
+package drivers
+
+import (
+	"context"
+
+	"github.com/skiff-k8s/skiff/machine"
+)
+
+// Driver makes machines with one technology. It knows machines, not Kubernetes. It is safe for concurrent use and may be
+// called again after any failure.
+type Driver interface {
+	Name() string
+	// Check says whether machines can be made here. It changes nothing.
+	Check(ctx context.Context) []Finding
+	// Create makes the machine on disk and leaves it stopped. When it fails or ctx is cancelled, nothing of the machine
+	// stays. A machine that exists already with the same name is returned as it is.
+	Create(ctx context.Context, spec machine.Spec) (machine.Machine, error)
+	// Machine returns the handle of the machine that spec describes, whatever its state, without changing anything.
+	Machine(spec machine.Spec) machine.Machine
+}
+
+// Level says how much a Finding matters.
+type Level string
+
+// The levels of a Finding. A driver with any Failure cannot be used.
+const (
+	Good    Level = "pass"
+	Warning Level = "warn"
+	Failure Level = "fail"
+)
+
+// Finding is one thing that a driver looked at on this host.
+type Finding struct {
+	Name   string `json:"name"`   // short and stable, such as "accelerator"
+	Level  Level  `json:"level"`  // pass, warn or fail
+	Text   string `json:"text"`   // what was found, one sentence
+	Remedy string `json:"remedy"` // the command that mends it; empty when nothing is to be done
+}
+
+// Consoler is a machine whose console output is kept in a file on the host.
+type Consoler interface {
+	// ConsoleLog returns the path of the file; it may not exist yet.
+	ConsoleLog() string
+}

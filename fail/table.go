@@ -1,0 +1,116 @@
+package fail
+
+// ID names a kind of failure. IDs are public: never renamed, never used again for something else.
+type ID string
+
+// Kind is a row of the table of failures.
+type Kind struct {
+	ID     ID
+	Code   int    // exit code of the process
+	Title  string // what it means, one sentence
+	Advice string // what to do, when the error itself knows nothing better
+}
+
+// Exit codes of the process, append-only.
+const (
+	CodeInternal    = 1
+	CodeUsage       = 2
+	CodeConfig      = 3
+	CodeHost        = 4 // missing host tool, driver or permission
+	CodeNotFound    = 5
+	CodeConflict    = 6 // conflict, locked or wrong state
+	CodeResources   = 7 // memory, disk, CPU of the host
+	CodeDownload    = 8 // network or download
+	CodeTimeout     = 9
+	CodeGuest       = 10 // a command in the guest failed
+	CodeInterrupted = 130
+)
+
+// The failures that skiff knows.
+const (
+	Internal              ID = "INTERNAL"
+	FlagInvalid           ID = "FLAG_INVALID"
+	FlagUnsupported       ID = "FLAG_UNSUPPORTED"
+	ProfileInvalid        ID = "PROFILE_INVALID"
+	ConfigInvalid         ID = "CONFIG_INVALID"
+	ConfigUnknownKey      ID = "CONFIG_UNKNOWN_KEY"
+	StateCorrupt          ID = "STATE_CORRUPT"
+	K8sVersionUnsupported ID = "K8S_VERSION_UNSUPPORTED"
+	ManifestInvalid       ID = "MANIFEST_INVALID"
+	DriverNotFound        ID = "DRIVER_NOT_FOUND"
+	DriverUnhealthy       ID = "DRIVER_UNHEALTHY"
+	KubeconfigUnreadable  ID = "KUBECONFIG_UNREADABLE"
+	KubeconfigNotWritable ID = "KUBECONFIG_NOT_WRITABLE"
+	ClusterNotFound       ID = "CLUSTER_NOT_FOUND"
+	AddonNotFound         ID = "ADDON_NOT_FOUND"
+	ImageMissing          ID = "IMAGE_MISSING"
+	ClusterLocked         ID = "CLUSTER_LOCKED"
+	ClusterNotRunning     ID = "CLUSTER_NOT_RUNNING"
+	SpecImmutable         ID = "SPEC_IMMUTABLE"
+	PortInUse             ID = "PORT_IN_USE"
+	MemoryTooSmall        ID = "MEMORY_TOO_SMALL"
+	HostMemoryLow         ID = "HOST_MEMORY_LOW"
+	CPUsTooFew            ID = "CPUS_TOO_FEW"
+	HostCPUsLow           ID = "HOST_CPUS_LOW"
+	HostDiskFull          ID = "HOST_DISK_FULL"
+	ChecksumMismatch      ID = "CHECKSUM_MISMATCH"
+	BootTimeout           ID = "BOOT_TIMEOUT"
+	WaitTimeout           ID = "WAIT_TIMEOUT"
+	AgentFailed           ID = "AGENT_FAILED"
+	MachineFailed         ID = "MACHINE_FAILED"
+	KubeadmFailed         ID = "KUBEADM_FAILED"
+	ProvisionFailed       ID = "PROVISION_FAILED"
+	AddonFailed           ID = "ADDON_FAILED"
+	Interrupted           ID = "INTERRUPTED"
+)
+
+// Table returns every kind of failure, in the order of the reference page.
+func Table() []Kind {
+	return []Kind{
+		{Internal, CodeInternal, "Something failed that skiff has no better word for.", "Report it with the output of `skiff logs`."},
+		{FlagInvalid, CodeUsage, "A flag, argument or its value is not understood.", "See the command's --help for the values it takes."},
+		{FlagUnsupported, CodeUsage, "A minikube flag or command that has no place in skiff.", "The message names skiff's way."},
+		{ProfileInvalid, CodeUsage, "The profile name cannot be used.", "Use 1 to 63 of a-z, 0-9 and -, beginning and ending with a letter or digit."},
+		{ConfigInvalid, CodeConfig, "The settings file cannot be read.", "Mend the file, or remove it to return to the defaults."},
+		{ConfigUnknownKey, CodeConfig, "A setting has a name that skiff does not know.", "Run `skiff config view` for the names."},
+		{StateCorrupt, CodeConfig, "The file that describes a cluster cannot be read.", "The cluster's disk is untouched; `skiff delete` removes it."},
+		{K8sVersionUnsupported, CodeConfig, "No guest image holds that Kubernetes version.", "Leave --kubernetes-version off, or name a version at hand."},
+		{ManifestInvalid, CodeConfig, "A manifest cannot be read or raised to a served version.", "Mend the place that the message names."},
+		{DriverNotFound, CodeHost, "No driver has that name, or none works here.", "Name one of the drivers listed."},
+		{DriverUnhealthy, CodeHost, "The driver cannot make machines on this host.", "Run the command that the finding names."},
+		{KubeconfigUnreadable, CodeHost, "The kubeconfig exists and cannot be read or parsed.", "Mend the file or set KUBECONFIG to another; it was not changed."},
+		{KubeconfigNotWritable, CodeHost, "The kubeconfig cannot be written.", "Mend owner and mode of the file; nothing was changed."},
+		{ClusterNotFound, CodeNotFound, "There is no cluster of that name.", "List the clusters, or start one."},
+		{AddonNotFound, CodeNotFound, "No addon has that name.", "Run `skiff addons list`."},
+		{ImageMissing, CodeNotFound, "The guest image is not on this machine.", "Build it with `make image`."},
+		{ClusterLocked, CodeConflict, "Another command holds the cluster.", "Wait for it to end, or end it."},
+		{ClusterNotRunning, CodeConflict, "The cluster exists and does not run.", "Start it."},
+		{SpecImmutable, CodeConflict, "The change needs a new cluster.", "Use another profile, or delete the cluster first."},
+		{PortInUse, CodeConflict, "A port that the cluster needs is taken.", "End the process that holds it."},
+		{MemoryTooSmall, CodeResources, "That is too little memory for Kubernetes.", "Give at least 1536 MiB."},
+		{HostMemoryLow, CodeResources, "The host has less memory than was asked for.", "Ask for less, or stop another cluster."},
+		{CPUsTooFew, CodeResources, "Kubernetes needs at least two processors.", "Give --cpus 2 or more."},
+		{HostCPUsLow, CodeResources, "The host has fewer processors than were asked for.", "Ask for fewer."},
+		{HostDiskFull, CodeResources, "The host's disk is full.", "Free some space and run the same command again."},
+		{ChecksumMismatch, CodeDownload, "A file is not the one that its manifest describes.", "Build or fetch the guest image again."},
+		{BootTimeout, CodeTimeout, "The machine did not answer in time.", "Look at the guest's console."},
+		{WaitTimeout, CodeTimeout, "The cluster did not become usable in time.", "The message says what was not ready; `skiff start` goes on waiting."},
+		{AgentFailed, CodeGuest, "The cluster's agent did not start or answer.", "Look at the agent's log."},
+		{MachineFailed, CodeGuest, "The hypervisor could not do what was asked.", "Look at the machine's log."},
+		{KubeadmFailed, CodeGuest, "kubeadm failed in the guest.", "Look at the step's log."},
+		{ProvisionFailed, CodeGuest, "A step of the set-up failed in the guest.", "Look at the step's log."},
+		{AddonFailed, CodeGuest, "An addon could not be applied or did not become ready.", "Look at its pods."},
+		{Interrupted, CodeInterrupted, "The command was interrupted.", "Run the same command again to go on."},
+	}
+}
+
+// Lookup returns the row of id; an unknown one is Internal's.
+func Lookup(id ID) Kind {
+	table := Table()
+	for _, kind := range table {
+		if kind.ID == id {
+			return kind
+		}
+	}
+	return table[0]
+}
