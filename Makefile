@@ -1,0 +1,117 @@
+# skiff. `make up` gives a cluster with a page in it, `make test` runs what CI runs, `make help` lists the rest.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+# The steps of `test` and `up` follow one another, also under -j: there is one build cache, and one VM at a time.
+.NOTPARALLEL:
+
+# Debian packages that building, testing and running need, besides Go and make:
+#   qemu-system-x86 qemu-utils              the machines and their disks
+#   mmdebstrap busybox-static cpio kmod     root file system and initrd of the guest image
+#   e2fsprogs zstd xz-utils                 its file system, and the compressed files inside it
+#   libseccomp-dev pkg-config gcc libc6-dev runc, and the race detector of the tests
+#   openssh-client curl ca-certificates     reaching guests and web pages by hand and in tests
+DEBIAN_PACKAGES := qemu-system-x86 qemu-utils mmdebstrap busybox-static cpio kmod e2fsprogs zstd xz-utils \
+	libseccomp-dev pkg-config gcc libc6-dev openssh-client curl ca-certificates
+
+VERSION ?= $(or $(shell git describe --tags --match 'v*' --dirty 2>/dev/null),v0.0.0-dev)
+COMMIT ?= $(or $(shell git rev-parse HEAD 2>/dev/null),unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+
+GOLANGCI_LINT := go tool -modfile=tools/go.mod golangci-lint
+
+# Every Go file: also those behind build tags and in the modules below, which `go list ./...` leaves out.
+GO_FILES = $$(find . -name '*.go' -not -path './.git/*' -not -path './bin/*' -not -path '*/node_modules/*')
+
+# Packages with a test that compares a generated page under site/content with its source, and rewrites it with -update.
+GENERATORS := ./fail
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: deps
+deps: ## Install the Debian packages needed (once; as root, or through sudo)
+	@if dpkg-query -W -f='$${db:Status-Status}\n' $(DEBIAN_PACKAGES) 2>/dev/null | sort -u | tr '\n' ' ' | grep -qx 'installed '; \
+		then exit 0; fi; \
+	command -v apt-get >/dev/null || { echo "This is not Debian; install what is called there: $(DEBIAN_PACKAGES)" >&2; exit 1; }; \
+	echo "== Installing Debian packages"; \
+	as_root=(); if [ "$$(id -u)" -ne 0 ]; then as_root=(sudo); fi; \
+	"$${as_root[@]}" apt-get update -q; \
+	"$${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(DEBIAN_PACKAGES)
+
+.PHONY: build
+build: ## Build bin/skiff
+	@echo "== Building bin/skiff $(VERSION)"
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/skiff ./cmd/skiff
+
+.PHONY: image
+image: deps ## Build the guest image (up to half an hour at first, seconds when nothing changed)
+	@echo "== Building the guest image"
+	go build -trimpath -buildvcs=false -o bin/skiff-image ./cmd/skiff-image
+	bin/skiff-image build
+
+.PHONY: up
+up: deps image build ## Start a cluster with ingress and the example of the tutorial, and print its address
+	bin/skiff start --offline
+	bin/skiff addons enable ingress
+	bin/skiff apply -f examples/http-echo.yaml
+	bin/skiff kubectl -- rollout status deployment/meow --timeout=5m
+	@address=$$(bin/skiff ip); echo; echo "The cluster's address is $$address. Try:  curl -k https://$$address/meow"
+
+.PHONY: down
+down: build ## Delete the cluster of `up`
+	bin/skiff delete
+
+.PHONY: fmt
+fmt: ## Format the Go code
+	gofmt -s -w $(GO_FILES)
+
+.PHONY: fmt-check
+fmt-check: ## Fail if Go code is not formatted
+	@echo "== Checking the format"
+	@unformatted=$$(gofmt -s -l $(GO_FILES)); \
+	[ -z "$$unformatted" ] || { echo "Not formatted, run \`make fmt\`:" >&2; echo "$$unformatted" >&2; exit 1; }
+
+.PHONY: lint
+lint: ## Look for mistakes and for imports against the layers
+	@echo "== Linting (the first run builds the linter)"
+	$(GOLANGCI_LINT) run ./...
+
+.PHONY: unit
+unit: ## Run unit and script tests with the race detector
+	@echo "== Unit and script tests"
+	go test -race -shuffle=on ./...
+
+.PHONY: e2e
+e2e: deps image ## Run the tests in real virtual machines
+	@echo "== Driver conformance: qemu"
+	SKIFF_TEST_IMAGE="$$(bin/skiff-image path)" go test -count=1 -timeout 20m -v ./drivers/qemu/...
+	@echo "== End to end"
+	SKIFF_TEST_IMAGE="$$(bin/skiff-image path)" go test -tags e2e -count=1 -timeout 40m -v ./test/e2e/...
+
+.PHONY: test
+test: deps fmt-check lint unit verify site image e2e ## Run everything that CI runs
+
+.PHONY: bench
+bench: ## Run the Go benchmarks
+	go test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: generate
+generate: ## Rewrite the generated pages under site/content
+	go test $(GENERATORS) -run '^TestReference' -count=1 -update
+
+.PHONY: verify
+verify: ## Fail if a generated page differs from its source
+	@echo "== Comparing generated pages with their source"
+	go test $(GENERATORS) -run '^TestReference' -count=1
+
+.PHONY: site
+site: ## Check the pages of the site: titles, and links between them
+	@echo "== Checking the pages of the site"
+	go test ./site/...
+
+.PHONY: clean
+clean: ## Remove what was built here; clusters and the guest image stay
+	rm -rf bin
