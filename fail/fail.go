@@ -58,3 +58,9 @@ func Is(err error, id ID) bool {
 	var e *Error
 	return errors.As(err, &e) && e.ID == id
 }
+
+// Known reports whether err, or an error that it wraps, has an ID already.
+func Known(err error) bool {
+	var e *Error
+	return errors.As(err, &e)
+}

@@ -1,0 +1,77 @@
+package cluster
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"strconv"
+	"syscall"
+
+	"github.com/skiff-k8s/skiff/fail"
+	"github.com/skiff-k8s/skiff/store"
+)
+
+// claim gives a new cluster a loopback address of its own and writes its file, under a lock, so that two clusters made at
+// once differ.
+func (s *start) claim() error {
+	if s.config.Address.IsValid() {
+		return s.save(s.config)
+	}
+	release, err := store.Wait(s.Home.AddressLock())
+	if err != nil {
+		return store.NoSpace("choose an address", err)
+	}
+	defer release()
+	taken := map[netip.Addr]bool{}
+	profiles, err := s.Home.Profiles()
+	if err != nil {
+		return err
+	}
+	for _, profile := range profiles {
+		if c, err := s.Load(profile); err == nil { // one that cannot be read is found by its ports, if it runs
+			taken[c.Address] = true
+		}
+	}
+	s.config.Address, err = choose(taken, free)
+	if err != nil {
+		return err
+	}
+	return s.save(s.config)
+}
+
+// choose returns the first of 127.77.N.1 that no cluster has and whose ports are free. When the ports of all are taken, as
+// by a program that listens on every address, it returns the first that no cluster has: the agent then names the port.
+func choose(taken map[netip.Addr]bool, free func(netip.Addr) bool) (netip.Addr, error) {
+	var fallback netip.Addr
+	for n := 1; n <= 254; n++ {
+		address := netip.AddrFrom4([4]byte{127, 77, byte(n), 1})
+		if taken[address] {
+			continue
+		}
+		if free(address) {
+			return address, nil
+		}
+		if !fallback.IsValid() {
+			fallback = address
+		}
+	}
+	if !fallback.IsValid() {
+		return fallback, fail.New(fail.PortInUse, "choose an address", "all 254 addresses from 127.77.1.1 to 127.77.254.1 belong to clusters").
+			WithNext("skiff profile list")
+	}
+	return fallback, nil
+}
+
+// free reports whether the ports that every cluster publishes are free at address.
+func free(address netip.Addr) bool {
+	for _, port := range []int{sshPort, apiPort} {
+		listener, err := net.Listen("tcp", net.JoinHostPort(address.String(), strconv.Itoa(port))) //nolint:noctx // binding does not block
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return false
+		}
+		if err == nil {
+			_ = listener.Close()
+		}
+	}
+	return true
+}

@@ -1,0 +1,147 @@
+// Package cluster is what skiff is about: it looks at what there is of a cluster, plans what is missing, and does it, with
+// a way back. It knows no flags, no terminal and no driver by name; those are handed in.
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/skiff-k8s/skiff/agent"
+	"github.com/skiff-k8s/skiff/config"
+	"github.com/skiff-k8s/skiff/drivers"
+	"github.com/skiff-k8s/skiff/fail"
+	"github.com/skiff-k8s/skiff/internal/host"
+	"github.com/skiff-k8s/skiff/machine"
+	"github.com/skiff-k8s/skiff/store"
+)
+
+// Addresses inside every cluster's own virtual network; they are the same in all clusters.
+const (
+	node       = "skiff" // name of the first node, whatever the profile's name
+	guestMAC   = "5a:94:ef:e4:0c:ee"
+	sshPort    = 2222
+	apiPort    = 6443
+	sshUser    = "root"
+	bundled    = "v1.37.2" // Kubernetes of the guest image of this version of skiff
+	agentStart = 20 * time.Second
+)
+
+// Manager makes and keeps clusters. Its fields are handed in once and not changed.
+type Manager struct {
+	Home       store.Home
+	Drivers    func(name string) (drivers.Driver, error) // by name or alias; "auto" is the first that works
+	Agents     Agents
+	Kubernetes Kubernetes
+	Facts      host.Facts
+	Command    string // what this process was called as; locks show it
+	Kubeconfig string // the user's KUBECONFIG: one path, or several as kubectl takes them; empty for ~/.kube/config
+	Built      string // folder of the guest image for new clusters
+}
+
+// Agents starts and asks the host processes of clusters; package agent has the real ones.
+type Agents interface {
+	// Start starts the agent, unless one answers already, and returns once it answers.
+	Start(ctx context.Context, configFile string, c agent.Config) error
+	// Status asks the agent behind socket. An error means that none answers.
+	Status(ctx context.Context, socket string) (agent.Status, error)
+	// Watch makes the agent publish the Services of the cluster that kubeconfig names.
+	Watch(ctx context.Context, socket string, kubeconfig []byte) error
+	// Stop ends the agent; nil when none runs.
+	Stop(ctx context.Context, socket string) error
+}
+
+// Kubernetes brings Kubernetes up on a machine and looks after it.
+type Kubernetes interface {
+	// Prepare makes what can be made before the machine answers, such as keys; idempotent.
+	Prepare(ctx context.Context, c Target) error
+	// Up brings the control plane up on m; idempotent, and goes on where an earlier call was cut off.
+	Up(ctx context.Context, m machine.Runner, c Target, report Report) error
+	// Wait returns once the cluster is usable: node Ready, cluster DNS answers, default service account there.
+	Wait(ctx context.Context, m machine.Runner, c Target, report Report) error
+	// Usable asks once whether the API server is ready and the node Ready; nil means yes.
+	Usable(ctx context.Context, c Target) error
+	// Enable applies an addon and returns once it is Available.
+	Enable(ctx context.Context, c Target, addon string, report Report) error
+	// Disable removes an addon; nil when it is not there.
+	Disable(ctx context.Context, c Target, addon string) error
+	// Enabled says which addons are there.
+	Enabled(ctx context.Context, c Target) (map[string]bool, error)
+}
+
+// Target is a cluster as Kubernetes needs to know it.
+type Target struct {
+	Config config.Cluster
+	Files  store.Cluster
+}
+
+// lock takes the cluster's lock.
+func (m *Manager) lock(profile string) (func(), error) {
+	files := m.Home.Cluster(profile)
+	release, err := store.TryLock(files.Lock(), store.Holder{Command: m.Command, PID: os.Getpid(), Since: time.Now()})
+	var held *store.HeldError
+	if errors.As(err, &held) {
+		return nil, fail.New(fail.ClusterLocked, "use cluster "+profile, "it is %w", held).
+			WithHint("Wait until that command has ended, or end it, and run this one again.")
+	}
+	if err != nil {
+		return nil, store.NoSpace("use cluster "+profile, err)
+	}
+	return release, nil
+}
+
+// Load reads the description of a cluster. None gives fail.ClusterNotFound, an unreadable one fail.StateCorrupt.
+func (m *Manager) Load(profile string) (config.Cluster, error) {
+	if err := config.ValidateProfile(profile); err != nil {
+		return config.Cluster{}, err
+	}
+	path := m.Home.Cluster(profile).File()
+	content, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return config.Cluster{}, fail.New(fail.ClusterNotFound, "use cluster "+profile, "there is no cluster %q", profile).
+			WithNext("skiff start -p %s", profile)
+	}
+	if err == nil {
+		var c config.Cluster
+		if c, err = config.Parse(content); err == nil && c.Profile == profile {
+			return c, nil
+		}
+		if err == nil {
+			err = fmt.Errorf("it describes cluster %q", c.Profile)
+		}
+	}
+	return config.Cluster{}, fail.New(fail.StateCorrupt, "read "+path, "%w", err).
+		WithHint("The cluster's disk is untouched. Mend the file, or remove the cluster.").WithNext("skiff delete -p %s", profile)
+}
+
+// save writes the description of a cluster.
+func (m *Manager) save(c config.Cluster) error {
+	content, err := c.Marshal()
+	if err != nil {
+		return err
+	}
+	return store.Write(m.Home.Cluster(c.Profile).File(), content, 0o600)
+}
+
+// machine returns the handle of the cluster's machine; nothing is changed.
+func (m *Manager) machine(c config.Cluster) (machine.Machine, machine.Spec, error) {
+	driver, err := m.Drivers(c.Driver)
+	if err != nil {
+		return nil, machine.Spec{}, err
+	}
+	spec, err := m.spec(c)
+	if err != nil {
+		return nil, machine.Spec{}, err
+	}
+	return driver.Machine(spec), spec, nil
+}
+
+// Address returns the cluster's address. It works whether the cluster runs or not.
+func (m *Manager) Address(profile string) (netip.Addr, error) {
+	c, err := m.Load(profile)
+	return c.Address, err
+}

@@ -1,0 +1,76 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/skiff-k8s/skiff/agent"
+	"github.com/skiff-k8s/skiff/config"
+	"github.com/skiff-k8s/skiff/fail"
+	"github.com/skiff-k8s/skiff/images"
+	"github.com/skiff-k8s/skiff/machine"
+	"github.com/skiff-k8s/skiff/provision/kubeconfig"
+)
+
+// observed is what there is of a cluster: a snapshot on which the plan is decided.
+type observed struct {
+	image      bool            // the guest image is installed
+	machine    machine.State   // Absent when nothing was made yet
+	agent      *agent.Status   // nil when no agent answers
+	usable     error           // nil when the API server and the node are ready; asked only of a running machine
+	kubeconfig kubeconfig.Seen // what the user's kubeconfig has of it
+	enabled    map[string]bool
+}
+
+// observe looks at everything that a plan depends on. It changes nothing.
+func (m *Manager) observe(ctx context.Context, c config.Cluster, exists bool) (observed, error) {
+	seen := observed{machine: machine.Absent, usable: errNotRunning}
+	if _, err := images.ReadManifest(m.Home.BaseImage(c.Image)); err == nil {
+		seen.image = true
+	} else if !missing(err) {
+		return seen, err
+	}
+	if !exists {
+		return seen, nil
+	}
+	vm, _, err := m.machine(c)
+	if err != nil {
+		return seen, err
+	}
+	if seen.machine, err = vm.State(ctx); err != nil {
+		return seen, fail.New(fail.MachineFailed, "look at the machine of cluster "+c.Profile, "%w", err).WithNext("skiff logs -p %s", c.Profile)
+	}
+	files := m.Home.Cluster(c.Profile)
+	if status, err := m.Agents.Status(ctx, files.AgentSocket()); err == nil {
+		seen.agent = &status
+	}
+	target := Target{Config: c, Files: files}
+	if seen.machine == machine.Running && seen.agent != nil && c.Provisioned {
+		asking, cancel := context.WithTimeout(ctx, 3*time.Second)
+		seen.usable = m.Kubernetes.Usable(asking, target)
+		cancel()
+	}
+	if own, err := os.ReadFile(files.Kubeconfig()); err == nil {
+		seen.kubeconfig, err = kubeconfig.Look(m.Kubeconfig, c.Profile, own)
+		if err != nil {
+			return seen, err
+		}
+	}
+	if seen.usable == nil && len(c.Addons) > 0 {
+		if seen.enabled, err = m.Kubernetes.Enabled(ctx, target); err != nil {
+			return seen, err
+		}
+	}
+	return seen, nil
+}
+
+// errNotRunning is why a cluster without a running machine is not usable.
+var errNotRunning = errors.New("the machine does not run")
+
+// missing reports whether err says that a guest image is not there.
+func missing(err error) bool {
+	return fail.Is(err, fail.ImageMissing) || errors.Is(err, fs.ErrNotExist)
+}

@@ -1,0 +1,234 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/skiff-k8s/skiff/addons"
+	"github.com/skiff-k8s/skiff/config"
+	"github.com/skiff-k8s/skiff/drivers"
+	"github.com/skiff-k8s/skiff/fail"
+	"github.com/skiff-k8s/skiff/images"
+	"github.com/skiff-k8s/skiff/machine"
+	"github.com/skiff-k8s/skiff/provision/kubeconfig"
+	"github.com/skiff-k8s/skiff/store"
+)
+
+// Wanted is what a user asked for. A nil field was not asked for: an existing cluster keeps its value, a new one gets the
+// default.
+type Wanted struct {
+	Driver            *string
+	CPUs              *int
+	MemoryMiB         *int
+	DiskBytes         *int64
+	KubernetesVersion *string
+	APIServerNames    []string
+	APIServerIPs      []string
+	Addons            []string
+	Offline           *bool
+}
+
+// StartOptions says how to start.
+type StartOptions struct {
+	Profile         string
+	Wanted          Wanted
+	DryRun          bool          // plan and do nothing
+	Force           bool          // what the host lacks is no reason to refuse
+	KeepContext     bool          // leave kubectl's current context alone
+	DeleteOnFailure bool          // take a failed creation back also where it could go on
+	NoWait          bool          // do not wait until the cluster is usable
+	WaitTimeout     time.Duration // limit of the waits; 0: none
+}
+
+// Started is what start has to say at its end.
+type Started struct {
+	Plan    Plan
+	Config  config.Cluster
+	Created bool // the cluster is new
+}
+
+// Start brings a cluster to where it is usable: it looks, plans and does what is missing. On a healthy cluster that is
+// nothing. What a failed or interrupted run had made is taken back, unless the next run can go on with it.
+func (m *Manager) Start(ctx context.Context, o StartOptions, sink Sink) (Started, error) {
+	if err := config.ValidateProfile(o.Profile); err != nil {
+		return Started{}, err
+	}
+	if !o.DryRun {
+		release, err := m.lock(o.Profile)
+		if err != nil {
+			return Started{}, err
+		}
+		defer release()
+	}
+	c, stored, err := m.settle(ctx, o)
+	if err != nil {
+		return Started{}, err
+	}
+	exists := stored != nil
+	if err := kubeconfig.Check(m.Kubeconfig); err != nil {
+		return Started{}, err
+	}
+	run := &start{Manager: m, options: o, config: c, stored: stored, files: m.Home.Cluster(o.Profile), sink: sink}
+	if run.seen, err = m.observe(ctx, c, exists); err != nil {
+		return Started{}, err
+	}
+	plan := run.plan()
+	if o.DryRun {
+		return Started{Plan: plan, Config: run.config, Created: !exists}, nil
+	}
+	err = Apply(ctx, plan, run.keep, sink)
+	return Started{Plan: plan, Config: run.config, Created: !exists}, err
+}
+
+// settle decides what the cluster should be, from what is stored, what is wanted and the defaults; nothing is changed.
+// stored is the cluster as it is, nil when there is none.
+func (m *Manager) settle(ctx context.Context, o StartOptions) (c config.Cluster, stored *config.Cluster, err error) {
+	c, err = m.Load(o.Profile)
+	switch {
+	case err == nil:
+		old := c
+		stored = &old
+	case fail.Is(err, fail.ClusterNotFound):
+		c = config.Cluster{Profile: o.Profile, Driver: "auto", CPUs: config.MinCPUs, MemoryMiB: config.DefaultMemoryMiB(m.Facts), DiskBytes: config.MinDiskBytes, Created: time.Now().UTC().Truncate(time.Second)}
+	default:
+		return c, nil, err
+	}
+	problems := []error{m.version(&c, o.Wanted)}
+	set(&c.CPUs, o.Wanted.CPUs)
+	set(&c.MemoryMiB, o.Wanted.MemoryMiB)
+	set(&c.DiskBytes, o.Wanted.DiskBytes)
+	set(&c.Driver, o.Wanted.Driver)
+	set(&c.Offline, o.Wanted.Offline)
+	c.APIServerNames = union(c.APIServerNames, o.Wanted.APIServerNames)
+	c.APIServerIPs = union(c.APIServerIPs, o.Wanted.APIServerIPs)
+	c.Addons = union(c.Addons, o.Wanted.Addons)
+	problems = append(problems, config.Validate(c, m.Facts, o.Force))
+	for _, name := range o.Wanted.Addons {
+		_, err := addons.Find(name)
+		problems = append(problems, err)
+	}
+	for _, ip := range o.Wanted.APIServerIPs {
+		if _, err := netip.ParseAddr(ip); err != nil {
+			problems = append(problems, fail.New(fail.FlagInvalid, "read --apiserver-ips", "%w", err))
+		}
+	}
+	driver, err := m.Drivers(c.Driver)
+	if err != nil {
+		problems = append(problems, err)
+	} else {
+		c.Driver = driver.Name()
+		problems = append(problems, immutable(stored, c), works(ctx, driver))
+	}
+	if err := errors.Join(problems...); err != nil || stored != nil {
+		return c, stored, err
+	}
+	c.Image, err = m.newest(c)
+	return c, nil, err
+}
+
+// version refuses any Kubernetes but the one at hand.
+func (m *Manager) version(c *config.Cluster, w Wanted) error {
+	if c.KubernetesVersion == "" {
+		c.KubernetesVersion = bundled
+	}
+	at := c.KubernetesVersion
+	if w.KubernetesVersion == nil {
+		return nil
+	}
+	wanted := *w.KubernetesVersion
+	if wanted == at || "v"+wanted == at || slices.Contains([]string{"stable", "latest", "v1.37", "1.37"}, wanted) {
+		return nil
+	}
+	return fail.New(fail.K8sVersionUnsupported, "start cluster "+c.Profile, "Kubernetes %q is not at hand; the versions at hand are: %s", wanted, at).
+		WithNext("skiff start -p %s --kubernetes-version %s", c.Profile, at)
+}
+
+// newest returns the digest of the guest image that new clusters get.
+func (m *Manager) newest(c config.Cluster) (string, error) {
+	manifest, err := images.ReadManifest(m.Built)
+	if err != nil {
+		return "", err
+	}
+	if manifest.KubernetesVersion != c.KubernetesVersion {
+		return "", fail.New(fail.K8sVersionUnsupported, "start cluster "+c.Profile, "the guest image at %s holds Kubernetes %s, not %s", m.Built, manifest.KubernetesVersion, c.KubernetesVersion).WithNext("make image")
+	}
+	return manifest.Digest, nil
+}
+
+// immutable refuses changes that an existing cluster cannot take.
+func immutable(old *config.Cluster, new config.Cluster) error {
+	if old == nil {
+		return nil
+	}
+	refuse := func(flag string, from, to any) error {
+		return fail.New(fail.SpecImmutable, "change cluster "+old.Profile, "%s is %v and cannot become %v", flag, from, to).
+			WithNext("skiff delete -p %s", old.Profile)
+	}
+	var problems []error
+	if old.Driver != new.Driver {
+		problems = append(problems, refuse("--driver", old.Driver, new.Driver))
+	}
+	if old.DiskBytes != new.DiskBytes {
+		problems = append(problems, refuse("--disk-size", gib(old.DiskBytes), gib(new.DiskBytes)))
+	}
+	if old.Provisioned && (!slices.Equal(old.APIServerNames, new.APIServerNames) || !slices.Equal(old.APIServerIPs, new.APIServerIPs)) {
+		problems = append(problems, refuse("the API server's certificate", "made", "one with other names"))
+	}
+	return errors.Join(problems...)
+}
+
+func gib(bytes int64) string { return fmt.Sprintf("%dg", bytes>>30) }
+
+// works refuses a driver that cannot make machines here.
+func works(ctx context.Context, driver drivers.Driver) error {
+	for _, finding := range driver.Check(ctx) {
+		if finding.Level == drivers.Failure {
+			return fail.New(fail.DriverUnhealthy, "use driver "+driver.Name(), "%s", finding.Text).WithNext("%s", finding.Remedy)
+		}
+	}
+	return nil
+}
+
+func set[T any](field *T, wanted *T) {
+	if wanted != nil {
+		*field = *wanted
+	}
+}
+
+// union returns both without repetitions, in order of first appearance.
+func union(have, more []string) []string {
+	for _, one := range more {
+		if !slices.Contains(have, one) {
+			have = append(slices.Clip(have), one)
+		}
+	}
+	return have
+}
+
+// start is one run of Start.
+type start struct {
+	*Manager
+	options StartOptions
+	config  config.Cluster
+	stored  *config.Cluster // nil: the cluster is new
+	seen    observed
+	files   store.Cluster
+	vm      machine.Machine
+	sink    Sink
+}
+
+// target is the cluster as Kubernetes knows it.
+func (s *start) target() Target { return Target{Config: s.config, Files: s.files} }
+
+// keep says after which errors a run leaves what it made: those where the cluster is up and only needs more time, or an
+// addon does not come. Ctrl-C and --delete-on-failure take back always.
+func (s *start) keep(err error) bool {
+	if s.options.DeleteOnFailure || fail.Is(err, fail.Interrupted) {
+		return false
+	}
+	return fail.Is(err, fail.WaitTimeout) || fail.Is(err, fail.AddonFailed)
+}

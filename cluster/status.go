@@ -1,0 +1,160 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"github.com/skiff-k8s/skiff/config"
+	"github.com/skiff-k8s/skiff/fail"
+	"github.com/skiff-k8s/skiff/machine"
+	"github.com/skiff-k8s/skiff/provision/kubeconfig"
+)
+
+// Words of a Status, minikube's where it has them.
+const (
+	Running       = "Running"
+	Stopped       = "Stopped"
+	Paused        = "Paused"
+	Nonexistent   = "Nonexistent"
+	Configured    = "Configured"
+	Misconfigured = "Misconfigured"
+)
+
+// Status is the state of one node of a cluster.
+type Status struct {
+	Name       string
+	Host       string // Running, Stopped, Paused, Nonexistent
+	Kubelet    string // Running, Stopped
+	APIServer  string // Running, Stopped
+	Kubeconfig string // Configured, Misconfigured
+	Worker     bool
+	Note       string `json:",omitempty"` // what is wrong and what to do about it, when something is
+}
+
+// Status tells how a cluster is. It needs no lock and asks nothing that takes long; a cluster that does not exist is an
+// answer and no error.
+func (m *Manager) Status(ctx context.Context, profile string) (Status, error) {
+	status := Status{Name: profile, Host: Nonexistent, Kubelet: Nonexistent, APIServer: Nonexistent, Kubeconfig: Nonexistent}
+	c, err := m.Load(profile)
+	if fail.Is(err, fail.ClusterNotFound) {
+		return status, nil
+	}
+	if err != nil {
+		return status, err
+	}
+	status.Kubelet, status.APIServer, status.Kubeconfig = Stopped, Stopped, Misconfigured
+	vm, _, err := m.machine(c)
+	if err != nil {
+		return status, err
+	}
+	state, err := vm.State(ctx)
+	if err != nil {
+		status.Note = err.Error()
+	}
+	status.Host = map[machine.State]string{
+		machine.Running: Running, machine.Paused: Paused, machine.Stopped: Stopped, machine.Broken: "Error",
+	}[state]
+	if status.Host == "" {
+		status.Host = Nonexistent
+	}
+	files := m.Home.Cluster(profile)
+	own, err := os.ReadFile(files.Kubeconfig())
+	if err == nil {
+		seen, err := kubeconfig.Look(m.Kubeconfig, profile, own)
+		if err == nil && seen.Configured {
+			status.Kubeconfig = Configured
+		}
+	}
+	if state != machine.Running {
+		return status, nil
+	}
+	agent, err := m.Agents.Status(ctx, files.AgentSocket())
+	if err != nil {
+		status.Note = "its agent has ended; `skiff start -p " + profile + "` starts it again"
+		return status, nil
+	}
+	if agent.Health.Kubelet == "" {
+		status.Kubelet = Running
+	}
+	if agent.Health.APIServer == "" {
+		status.APIServer = Running
+	}
+	for _, published := range agent.Published {
+		if published.Error != "" {
+			status.Note = published.Error
+		}
+	}
+	return status, nil
+}
+
+// Listed is one cluster of a list.
+type Listed struct {
+	Config config.Cluster
+	Status Status
+	Err    error // why the cluster cannot be used; Config then holds the profile alone
+}
+
+// List returns all clusters, sorted by name. A broken one is listed with its error. Without live nothing but files is
+// looked at.
+func (m *Manager) List(ctx context.Context, live bool) ([]Listed, error) {
+	profiles, err := m.Home.Profiles()
+	if err != nil {
+		return nil, err
+	}
+	list := make([]Listed, 0, len(profiles))
+	for _, profile := range profiles {
+		c, err := m.Load(profile)
+		if err != nil {
+			list = append(list, Listed{Config: config.Cluster{Profile: profile}, Err: err})
+			continue
+		}
+		one := Listed{Config: c}
+		if live {
+			one.Status, one.Err = m.Status(ctx, profile)
+		}
+		list = append(list, one)
+	}
+	return list, nil
+}
+
+// running returns a cluster whose machine runs and whose agent answers, or fail.ClusterNotRunning.
+func (m *Manager) running(ctx context.Context, profile string) (config.Cluster, machine.Machine, error) {
+	c, err := m.Load(profile)
+	if err != nil {
+		return c, nil, err
+	}
+	vm, _, err := m.machine(c)
+	if err != nil {
+		return c, nil, err
+	}
+	state, err := vm.State(ctx)
+	if err != nil {
+		return c, nil, wrap(fail.MachineFailed, err, "use cluster %s", profile)
+	}
+	if state == machine.Running {
+		if _, err = m.Agents.Status(ctx, m.Home.Cluster(profile).AgentSocket()); err == nil {
+			return c, vm, nil
+		}
+		err = errors.New("its machine runs without its agent, which has ended")
+	} else {
+		err = errors.New("it is stopped")
+	}
+	return c, nil, fail.New(fail.ClusterNotRunning, "use cluster "+profile, "%w", err).WithNext("skiff start -p %s", profile)
+}
+
+// Machine returns the machine of a running cluster, or fail.ClusterNotRunning.
+func (m *Manager) Machine(ctx context.Context, profile string) (machine.Machine, error) {
+	_, vm, err := m.running(ctx, profile)
+	return vm, err
+}
+
+// Kubectl returns what is needed to run kubectl against a cluster that runs: the host's tool of the cluster's version and
+// a kubeconfig with that cluster alone.
+func (m *Manager) Kubectl(ctx context.Context, profile string) (tool, kubeconfig string, err error) {
+	c, _, err := m.running(ctx, profile)
+	if err != nil {
+		return "", "", err
+	}
+	return m.tool(c.Image), m.Home.Cluster(profile).Kubeconfig(), nil
+}

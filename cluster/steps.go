@@ -1,0 +1,333 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/skiff-k8s/skiff/config"
+	"github.com/skiff-k8s/skiff/fail"
+	"github.com/skiff-k8s/skiff/images"
+	"github.com/skiff-k8s/skiff/machine"
+	"github.com/skiff-k8s/skiff/provision/kubeconfig"
+	"github.com/skiff-k8s/skiff/provision/ssh"
+	"github.com/skiff-k8s/skiff/store"
+)
+
+// bootLimit bounds the time from power-on to an SSH answer: 11 s under emulation on an idle host, and hosts are not
+// always idle.
+const bootLimit = 3 * time.Minute
+
+// plan decides what is to be done, from what was seen alone.
+func (s *start) plan() Plan {
+	plan := Plan{Profile: s.config.Profile}
+	add := func(needed bool, step Step) {
+		if needed {
+			plan.Steps = append(plan.Steps, step)
+		}
+	}
+	running := s.seen.machine == machine.Running
+	resized := s.stored != nil && (s.stored.CPUs != s.config.CPUs || s.stored.MemoryMiB != s.config.MemoryMiB)
+	orphaned := running && s.seen.agent == nil
+	boots := !running || resized || orphaned
+	works := !boots && s.config.Provisioned && s.seen.usable == nil
+
+	add(!s.seen.image, s.image())
+	add(s.stored == nil || s.seen.machine == machine.Absent, s.create())
+	add(running && resized, s.powerOff("its size changes"))
+	add(running && orphaned && !resized, s.powerOff("its agent has ended, and with it its network"))
+	add(s.seen.agent == nil, s.agent())
+	add(boots, s.boot())
+	add(!works, s.kubernetes())
+	add(!works || s.seen.agent == nil, s.services())
+	add(s.wantsContext(), s.context())
+	add(!works && !s.options.NoWait, s.wait())
+	for _, addon := range s.config.Addons {
+		add(!s.seen.enabled[addon], s.addon(addon))
+	}
+	return plan
+}
+
+// why picks the reason: first for a new cluster, else then.
+func (s *start) why(first, then string) string {
+	if s.stored == nil {
+		return first
+	}
+	return then
+}
+
+func (s *start) image() Step {
+	return Step{
+		ID: "image", Text: "Install the guest image (Kubernetes " + s.config.KubernetesVersion + ")",
+		Why: "no cluster on this host has used it yet",
+		Do: func(ctx context.Context, report Report) error {
+			release, err := store.TryLock(s.Home.BaseLock(), store.Holder{Command: s.Command, PID: os.Getpid(), Since: time.Now()})
+			if err != nil {
+				return fail.New(fail.ClusterLocked, "install the guest image", "another start installs it now: %w", err)
+			}
+			defer release()
+			return images.Install(ctx, s.Built, s.Home.BaseImage(s.config.Image), func(done, total int64) { report("", done, total) })
+		},
+	}
+}
+
+func (s *start) create() Step {
+	return Step{
+		ID:   "create",
+		Text: fmt.Sprintf("Create machine %s (%s, %d CPUs, %d MiB)", s.config.Profile, s.config.Driver, s.config.CPUs, s.config.MemoryMiB),
+		Why:  s.why("there is no cluster "+s.config.Profile, "the cluster has no machine"),
+		Do: func(ctx context.Context, _ Report) error {
+			driver, err := s.Drivers(s.config.Driver)
+			if err != nil {
+				return err
+			}
+			if err := s.claim(); err != nil {
+				return err
+			}
+			if err := s.keys(); err != nil {
+				return err
+			}
+			spec, err := s.spec(s.config)
+			if err != nil {
+				return err
+			}
+			s.vm, err = driver.Create(ctx, spec)
+			return wrap(fail.MachineFailed, err, "create the machine of cluster %s", s.config.Profile)
+		},
+		Undo: func(ctx context.Context) error {
+			if s.stored != nil {
+				return nil // what was there before this run is not this run's to remove
+			}
+			return s.remove(ctx, s.config, true)
+		},
+	}
+}
+
+// keys makes the node's folders and its SSH keys, unless they are there.
+func (s *start) keys() error {
+	own := s.files.Node(node)
+	for _, dir := range []string{own.Dir, own.Run, s.files.Logs(), s.files.PKI()} {
+		if err := store.Folder(dir); err != nil {
+			return err
+		}
+	}
+	if key, err := readKey(own.HostKey()); err != nil || key != nil {
+		return err
+	}
+	identity, err := ssh.NewIdentity()
+	if err != nil {
+		return err
+	}
+	if err := store.Write(own.UserKey(), identity.UserKey, 0o600); err != nil {
+		return err
+	}
+	return store.Write(own.HostKey(), identity.HostKey, 0o600)
+}
+
+func (s *start) powerOff(why string) Step {
+	return Step{
+		ID: "poweroff", Text: "Power machine " + s.config.Profile + " off", Why: why,
+		Do: func(ctx context.Context, _ Report) error {
+			vm, _, err := s.machine(s.config)
+			if err != nil {
+				return err
+			}
+			return wrap(fail.MachineFailed, vm.Stop(ctx), "stop cluster %s", s.config.Profile)
+		},
+	}
+}
+
+func (s *start) agent() Step {
+	return Step{
+		ID: "agent", Text: "Start the agent (network and published ports)", Why: s.why("the cluster is new", "none answers"),
+		Do: func(ctx context.Context, _ Report) error {
+			if err := s.keys(); err != nil { // the folder of sockets does not outlive a reboot of the host
+				return err
+			}
+			ctx, cancel := context.WithTimeout(ctx, agentStart)
+			defer cancel()
+			err := s.Agents.Start(ctx, s.files.AgentConfig(), s.agentConfig(s.config))
+			return wrap(fail.AgentFailed, err, "start cluster %s: start its agent", s.config.Profile)
+		},
+		Undo: func(ctx context.Context) error { return s.Agents.Stop(ctx, s.files.AgentSocket()) },
+	}
+}
+
+func (s *start) boot() Step {
+	return Step{
+		ID: "boot", Text: "Boot machine " + s.config.Profile, Why: s.why("it is new", "it does not run as it should"),
+		Do: func(ctx context.Context, report Report) error {
+			if err := images.Verify(ctx, s.Home.BaseImage(s.config.Image)); err != nil {
+				return err
+			}
+			if err := s.save(s.config); err != nil {
+				return err
+			}
+			vm, spec, err := s.machine(s.config)
+			if err != nil {
+				return err
+			}
+			s.vm = vm
+			if err := vm.Start(ctx); err != nil {
+				return wrap(fail.MachineFailed, err, "boot cluster %s", s.config.Profile)
+			}
+			report("making keys while it boots", 0, 0)
+			if err := s.Kubernetes.Prepare(ctx, s.target()); err != nil {
+				return err
+			}
+			report("waiting for it to answer over SSH", 0, 0)
+			return s.answer(ctx, spec)
+		},
+		Undo: func(ctx context.Context) error {
+			if s.stored == nil || s.vm == nil {
+				return nil // creating is taken back as a whole
+			}
+			return s.vm.Stop(ctx)
+		},
+	}
+}
+
+// answer waits until commands run on the machine.
+func (s *start) answer(ctx context.Context, spec machine.Spec) error {
+	waiting, cancel := context.WithTimeout(ctx, bootLimit)
+	defer cancel()
+	err := reach(waiting, s.vm)
+	if err != nil && ctx.Err() == nil {
+		return fail.New(fail.BootTimeout, "boot cluster "+s.config.Profile, "%s did not answer: %w", spec.SSH.Address, err).
+			WithNext("skiff logs -p %s --step boot", s.config.Profile)
+	}
+	return err
+}
+
+func (s *start) kubernetes() Step {
+	return Step{
+		ID: "kubernetes", Text: "Bring up Kubernetes " + s.config.KubernetesVersion,
+		Why: s.why("the cluster is new", s.reason()),
+		Do: func(ctx context.Context, report Report) error {
+			vm, err := s.reached()
+			if err != nil {
+				return err
+			}
+			if err := s.Kubernetes.Prepare(ctx, s.target()); err != nil {
+				return err
+			}
+			if err := s.Kubernetes.Up(ctx, vm, s.target(), report); err != nil {
+				return err
+			}
+			s.config.Provisioned = true
+			return s.save(s.config)
+		},
+	}
+}
+
+// reason says why Kubernetes needs a hand.
+func (s *start) reason() string {
+	if s.seen.machine != machine.Running {
+		return errNotRunning.Error()
+	}
+	if s.seen.usable != nil {
+		return s.seen.usable.Error()
+	}
+	return "the machine boots anew"
+}
+
+// reached returns the machine's handle, also when this run did not boot it.
+func (s *start) reached() (machine.Machine, error) {
+	if s.vm != nil {
+		return s.vm, nil
+	}
+	vm, _, err := s.machine(s.config)
+	s.vm = vm
+	return vm, err
+}
+
+func (s *start) services() Step {
+	return Step{
+		ID: "services", Text: "Publish Services on " + publishedOn(s.config), Why: "the agent does not watch them yet",
+		Do: func(ctx context.Context, _ Report) error {
+			own, err := os.ReadFile(s.files.Kubeconfig())
+			if err != nil {
+				return err
+			}
+			return wrap(fail.AgentFailed, s.Agents.Watch(ctx, s.files.AgentSocket(), own), "start cluster %s: publish its Services", s.config.Profile)
+		},
+	}
+}
+
+func publishedOn(c config.Cluster) string {
+	if !c.Address.IsValid() {
+		return "the cluster's address"
+	}
+	return c.Address.String()
+}
+
+// wantsContext reports whether the user's kubeconfig needs a change.
+func (s *start) wantsContext() bool {
+	return !s.seen.kubeconfig.Configured || !s.options.KeepContext && !s.seen.kubeconfig.Current
+}
+
+func (s *start) context() Step {
+	return Step{
+		ID: "kubeconfig", Text: fmt.Sprintf("Add context %q to the kubeconfig", s.config.Profile),
+		Why: s.why("the cluster is new", "it is not there, or not the current one"),
+		Do: func(ctx context.Context, _ Report) error {
+			own, err := os.ReadFile(s.files.Kubeconfig())
+			if err != nil {
+				return err
+			}
+			return kubeconfig.Merge(ctx, s.Kubeconfig, s.config.Profile, own, !s.options.KeepContext)
+		},
+		Undo: func(ctx context.Context) error {
+			if s.stored != nil {
+				return nil
+			}
+			return kubeconfig.Remove(ctx, s.Kubeconfig, s.config.Profile)
+		},
+	}
+}
+
+func (s *start) wait() Step {
+	return Step{
+		ID: "wait", Text: "Wait until the cluster is usable", Why: "start returns when node and DNS answer",
+		Do: func(ctx context.Context, report Report) error {
+			vm, err := s.reached()
+			if err != nil {
+				return err
+			}
+			if s.options.WaitTimeout > 0 {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeout(ctx, s.options.WaitTimeout)
+				defer cancel()
+			}
+			return s.Kubernetes.Wait(ctx, vm, s.target(), report)
+		},
+	}
+}
+
+func (s *start) addon(name string) Step {
+	return Step{
+		ID: "addon-" + name, Text: "Enable addon " + name, Why: "it was asked for",
+		Do: func(ctx context.Context, report Report) error {
+			return s.Kubernetes.Enable(ctx, s.target(), name, report)
+		},
+	}
+}
+
+// enabledAddons returns names with name added or left out.
+func enabledAddons(names []string, name string, on bool) []string {
+	names = slices.DeleteFunc(slices.Clone(names), func(have string) bool { return have == name })
+	if on {
+		names = append(names, name)
+	}
+	return names
+}
+
+// wrap gives err an ID, unless it has one already; nil stays nil.
+func wrap(id fail.ID, err error, op string, args ...any) error {
+	if err == nil || fail.Known(err) {
+		return err
+	}
+	return fail.New(id, fmt.Sprintf(op, args...), "%w", err)
+}

@@ -1,0 +1,204 @@
+// Package config holds what a user may decide about a cluster: the cluster file, its defaults and its validation. It
+// reads neither flags nor the environment; package cli fills it from those.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/skiff-k8s/skiff/fail"
+	"github.com/skiff-k8s/skiff/internal/host"
+)
+
+// Limits of a machine. Kubernetes' own minimum is 2 CPUs and 1700 MB ("kubeadm init" preflight); with skiff's smaller
+// footprint 1536 MiB pass.
+const (
+	MinMemoryMiB = 1536
+	MinCPUs      = 2
+	MinDiskBytes = 20 << 30 // the size of the base image's file system
+)
+
+// APIVersion and Kind mark a cluster file.
+const (
+	APIVersion = "skiff.dev/v1alpha1"
+	Kind       = "Cluster"
+)
+
+// Cluster is the file that describes one cluster: what was asked for and what was decided when it was made.
+type Cluster struct {
+	APIVersion        string     `json:"apiVersion"`
+	Kind              string     `json:"kind"`
+	Profile           string     `json:"profile"`
+	Driver            string     `json:"driver"`
+	CPUs              int        `json:"cpus"`
+	MemoryMiB         int        `json:"memoryMiB"`
+	DiskBytes         int64      `json:"diskBytes"`
+	KubernetesVersion string     `json:"kubernetesVersion"`
+	Image             string     `json:"image"`   // digest of the guest image that the disk is layered on
+	Address           netip.Addr `json:"address"` // the cluster's loopback address
+	APIServerNames    []string   `json:"apiserverNames,omitempty"`
+	APIServerIPs      []string   `json:"apiserverIPs,omitempty"`
+	Addons            []string   `json:"addons,omitempty"`
+	Offline           bool       `json:"offline,omitempty"`
+	Created           time.Time  `json:"created"`
+	// Provisioned says that Kubernetes has once been brought up on it. Until then a start makes the cluster anew.
+	Provisioned bool `json:"provisioned"`
+}
+
+// Parse reads a cluster file. Unknown fields, another kind and impossible values give fail.StateCorrupt.
+func Parse(content []byte) (Cluster, error) {
+	var c Cluster
+	err := yaml.UnmarshalStrict(content, &c)
+	switch {
+	case err != nil:
+	case c.APIVersion != APIVersion || c.Kind != Kind:
+		err = fmt.Errorf("it is a %q of %q, not a %q of %q", c.Kind, c.APIVersion, Kind, APIVersion)
+	case !c.Address.IsLoopback():
+		err = fmt.Errorf("address %q is not a loopback address", c.Address)
+	case c.Image == "" || c.CPUs < 1 || c.MemoryMiB < 1 || c.DiskBytes < 1:
+		err = errors.New("image, cpus, memoryMiB and diskBytes must be there")
+	default:
+		err = ValidateProfile(c.Profile)
+	}
+	if err != nil {
+		return Cluster{}, fail.New(fail.StateCorrupt, "read the cluster file", "%w", err)
+	}
+	return c, nil
+}
+
+// Marshal returns the file's content.
+func (c Cluster) Marshal() ([]byte, error) {
+	c.APIVersion, c.Kind = APIVersion, Kind
+	return yaml.Marshal(c)
+}
+
+// profile is an RFC 1123 label: it becomes a folder, a kubeconfig context and part of names.
+var profile = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`) //nolint:gochecknoglobals // compiled once, never changed
+
+// ValidateProfile refuses names that are not RFC 1123 labels of 1 to 63 bytes, with fail.ProfileInvalid.
+func ValidateProfile(name string) error {
+	if profile.MatchString(name) {
+		return nil
+	}
+	shown := name
+	if len(shown) > 40 {
+		shown = shown[:40] + "…"
+	}
+	return fail.New(fail.ProfileInvalid, fmt.Sprintf("use profile %q", shown), "a profile has 1 to 63 characters of a-z, 0-9 and -, and begins and ends with a letter or digit; this one has %d characters", len(name))
+}
+
+// Memory is an amount of memory as a user may write it: "4096" (MiB), "4g", "4096m", "2GiB" or "max".
+func Memory(text string, facts host.Facts) (mib int, err error) {
+	if strings.EqualFold(text, "max") {
+		if facts.MemoryMiB == 0 {
+			return 0, fail.New(fail.FlagInvalid, "read --memory max", "this host does not say how much memory it has")
+		}
+		return facts.MemoryMiB - reservedMiB(facts), nil
+	}
+	bytes, err := size(text, 1<<20)
+	if err != nil {
+		return 0, fail.New(fail.FlagInvalid, fmt.Sprintf("read --memory %q", text), "%w; use MiB as in 4096, or 4g, or max", err)
+	}
+	return int(bytes >> 20), nil
+}
+
+// Disk is a disk size in bytes: "20g", "40960m"; a bare number is in MiB.
+func Disk(text string) (bytes int64, err error) {
+	bytes, err = size(text, 1<<20)
+	if err != nil {
+		return 0, fail.New(fail.FlagInvalid, fmt.Sprintf("read --disk-size %q", text), "%w; use a size such as 20g", err)
+	}
+	if bytes < MinDiskBytes {
+		return 0, fail.New(fail.FlagInvalid, fmt.Sprintf("read --disk-size %q", text), "the disk needs at least 20g; it is sparse and takes only what is used")
+	}
+	return bytes, nil
+}
+
+// CPUs is a number of processors: "2" or "max".
+func CPUs(text string, facts host.Facts) (int, error) {
+	if strings.EqualFold(text, "max") {
+		return facts.CPUs, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		return 0, fail.New(fail.FlagInvalid, fmt.Sprintf("read --cpus %q", text), "it is not a number; use one such as 2, or max")
+	}
+	return n, nil
+}
+
+// size parses a number with an optional unit of k, m, g or t, each a power of 1024, with or without "b" or "ib" behind.
+func size(text string, unit int64) (int64, error) {
+	lower := strings.ToLower(strings.TrimSpace(text))
+	digits := strings.TrimRight(lower, "abcdefghijklmnopqrstuvwxyz")
+	switch suffix := strings.TrimSuffix(strings.TrimSuffix(lower[len(digits):], "b"), "i"); suffix {
+	case "":
+		if lower != digits {
+			unit = 1
+		}
+	case "k":
+		unit = 1 << 10
+	case "m":
+		unit = 1 << 20
+	case "g":
+		unit = 1 << 30
+	case "t":
+		unit = 1 << 40
+	default:
+		return 0, fmt.Errorf("%q is not a unit", suffix)
+	}
+	number, err := strconv.ParseFloat(digits, 64)
+	if err != nil || number < 0 || number*float64(unit) > 1<<50 {
+		return 0, errors.New("it is not an amount")
+	}
+	return int64(number * float64(unit)), nil
+}
+
+// reservedMiB is what the host keeps for itself: an eighth of its memory, at least 1 GiB.
+func reservedMiB(facts host.Facts) int { return max(1024, facts.MemoryMiB/8) }
+
+// DefaultMemoryMiB is a quarter of the host's memory, within 2048 and 6144 MiB.
+func DefaultMemoryMiB(facts host.Facts) int { return min(6144, max(2048, facts.MemoryMiB/4)) }
+
+// Validate refuses a machine that Kubernetes or this host cannot carry, and reports all problems at once. With force, what
+// the host lacks is no problem.
+func Validate(c Cluster, facts host.Facts, force bool) error {
+	op := "check the cluster's size"
+	problems := []error{ValidateProfile(c.Profile)}
+	if c.MemoryMiB < MinMemoryMiB {
+		problems = append(problems, fail.New(fail.MemoryTooSmall, op, "--memory %d is less than the %d MiB that Kubernetes needs", c.MemoryMiB, MinMemoryMiB).
+			WithNext("skiff start -p %s --memory %d", c.Profile, DefaultMemoryMiB(facts)))
+	}
+	if c.CPUs < MinCPUs {
+		problems = append(problems, fail.New(fail.CPUsTooFew, op, "--cpus %d is less than the %d that Kubernetes needs", c.CPUs, MinCPUs).
+			WithNext("skiff start -p %s --cpus %d", c.Profile, MinCPUs))
+	}
+	if c.DiskBytes < MinDiskBytes {
+		problems = append(problems, fail.New(fail.FlagInvalid, op, "--disk-size is less than 20g"))
+	}
+	if !force {
+		problems = append(problems, carries(c, facts))
+	}
+	return errors.Join(problems...)
+}
+
+// carries says whether the host has what the cluster asks for.
+func carries(c Cluster, facts host.Facts) error {
+	op := "check the cluster's size"
+	var problems []error
+	if most := facts.MemoryMiB - reservedMiB(facts); facts.MemoryMiB > 0 && c.MemoryMiB > most {
+		problems = append(problems, fail.New(fail.HostMemoryLow, op, "--memory %d is more than this host can give: it has %d MiB and keeps %d for itself", c.MemoryMiB, facts.MemoryMiB, reservedMiB(facts)).
+			WithNext("skiff start -p %s --memory %d", c.Profile, max(most, MinMemoryMiB)))
+	}
+	if c.CPUs > facts.CPUs {
+		problems = append(problems, fail.New(fail.HostCPUsLow, op, "--cpus %d is more than the %d that this host has", c.CPUs, facts.CPUs).
+			WithNext("skiff start -p %s --cpus %d", c.Profile, max(facts.CPUs, MinCPUs)))
+	}
+	return errors.Join(problems...)
+}

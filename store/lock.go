@@ -1,0 +1,86 @@
+package store
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/gofrs/flock"
+)
+
+// Holder is who holds a lock.
+type Holder struct {
+	Command string    `json:"command"` // such as "skiff start -p dev"
+	PID     int       `json:"pid"`
+	Since   time.Time `json:"since"`
+}
+
+func (h Holder) String() string {
+	if h.PID == 0 {
+		return "another process"
+	}
+	return fmt.Sprintf("%q (process %d, since %s)", h.Command, h.PID, h.Since.Local().Format(time.TimeOnly))
+}
+
+// HeldError says that a lock is held by another process.
+type HeldError struct{ Holder Holder }
+
+func (e *HeldError) Error() string { return "held by " + e.Holder.String() }
+
+// TryLock takes the lock at path for holder, or returns *HeldError at once. The lock ends with release or with the
+// process, however that ends; the file stays and means nothing by itself.
+func TryLock(path string, holder Holder) (release func(), err error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
+	lock := flock.New(path, flock.SetPermissions(0o600))
+	taken, err := lock.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	if !taken {
+		return nil, &HeldError{Holder: readHolder(path)}
+	}
+	// The note is for people; a lock without it still locks, as on a full disk.
+	note, err := json.Marshal(holder)
+	if err == nil {
+		err = os.WriteFile(path, note, 0o600)
+	}
+	if err != nil && !errors.Is(err, syscall.ENOSPC) {
+		_ = lock.Unlock()
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	return func() { _ = lock.Unlock() }, nil
+}
+
+// readHolder reads who holds the lock; the zero Holder when that cannot be told.
+func readHolder(path string) Holder {
+	file, err := os.Open(path)
+	if err != nil {
+		return Holder{}
+	}
+	defer func() { _ = file.Close() }()
+	var holder Holder
+	if err := json.NewDecoder(io.LimitReader(file, 4096)).Decode(&holder); err != nil {
+		return Holder{}
+	}
+	return holder
+}
+
+// Wait takes the lock at path, waiting as long as another process holds it. It is for locks that are held for
+// milliseconds.
+func Wait(path string) (release func(), err error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
+	lock := flock.New(path, flock.SetPermissions(0o600))
+	if err := lock.Lock(); err != nil {
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	return func() { _ = lock.Unlock() }, nil
+}

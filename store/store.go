@@ -1,0 +1,184 @@
+// Package store names every file that skiff keeps on the host, once, and has the ways to change them safely: locks that
+// say who holds them, and writes that a reader sees whole or not at all. What the files mean is others' business.
+package store
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/adrg/xdg"
+)
+
+// Home is where everything of skiff lies. Nothing in it needs to exist.
+type Home struct {
+	Config string // settings
+	State  string // base disks and clusters; not safe to delete by hand
+	Cache  string // safe to delete at any time
+	Run    string // sockets and pid files; short, so that unix sockets fit (108 bytes, unix(7))
+}
+
+// Locate returns the Home of this user: everything under SKIFF_HOME when env has it, else the XDG folders. It fails when
+// SKIFF_HOME is not an absolute path.
+func Locate(env func(string) string) (Home, error) {
+	if dir := env("SKIFF_HOME"); dir != "" {
+		if !filepath.IsAbs(dir) {
+			return Home{}, fmt.Errorf("SKIFF_HOME is %q and must be an absolute path", dir)
+		}
+		return Home{
+			Config: filepath.Join(dir, "config"),
+			State:  filepath.Join(dir, "state"),
+			Cache:  filepath.Join(dir, "cache"),
+			Run:    shortRun(filepath.Join(dir, "run")),
+		}, nil
+	}
+	run := filepath.Join(os.TempDir(), "skiff-"+strconv.Itoa(os.Getuid()))
+	if dir := env("XDG_RUNTIME_DIR"); dir != "" {
+		run = filepath.Join(dir, "skiff")
+	}
+	return Home{
+		Config: filepath.Join(xdg.ConfigHome, "skiff"),
+		State:  filepath.Join(xdg.StateHome, "skiff"),
+		Cache:  filepath.Join(xdg.CacheHome, "skiff"),
+		Run:    run,
+	}, nil
+}
+
+// maxRun leaves room for "/<24 bytes of profile>/<node>/<socket>" within the 108 bytes of a unix socket's path.
+const maxRun = 50
+
+// shortRun returns dir, or a private folder in the temporary directory that stands for it when sockets below dir would
+// have names too long to bind.
+func shortRun(dir string) string {
+	if len(dir) <= maxRun {
+		return dir
+	}
+	sum := sha256.Sum256([]byte(dir))
+	return filepath.Join(os.TempDir(), "skiff-"+hex.EncodeToString(sum[:4]))
+}
+
+// Settings is the user's settings file.
+func (h Home) Settings() string { return filepath.Join(h.Config, "config.yaml") }
+
+// Base is the folder of installed guest images, one folder per digest.
+func (h Home) Base() string { return filepath.Join(h.State, "base") }
+
+// BaseImage is the folder of the installed guest image with that digest ("sha256:" and hex, or hex alone).
+func (h Home) BaseImage(digest string) string {
+	return filepath.Join(h.Base(), strings.TrimPrefix(digest, "sha256:"))
+}
+
+// BaseLock guards installation of guest images.
+func (h Home) BaseLock() string { return filepath.Join(h.State, "base.lock") }
+
+// Built is the folder that `make image` leaves its newest guest image in.
+func (h Home) Built() string { return filepath.Join(h.Cache, "images", "current") }
+
+// MirrorCache is the folder of blobs that the registry mirror fetched from upstream; shared by all clusters.
+func (h Home) MirrorCache() string { return filepath.Join(h.Cache, "mirror") }
+
+// Clusters is the folder of all clusters.
+func (h Home) Clusters() string { return filepath.Join(h.State, "clusters") }
+
+// AddressLock guards the choice of a loopback address for a new cluster.
+func (h Home) AddressLock() string { return filepath.Join(h.State, "addresses.lock") }
+
+// Cluster returns the files of one cluster. The profile must be valid; see package config.
+func (h Home) Cluster(profile string) Cluster {
+	return Cluster{
+		Profile: profile,
+		Dir:     filepath.Join(h.Clusters(), profile),
+		Run:     filepath.Join(h.Run, runName(profile)),
+	}
+}
+
+// runName keeps the folder's name short enough for sockets, and readable for all usual profiles.
+func runName(profile string) string {
+	if len(profile) <= 24 {
+		return profile
+	}
+	sum := sha256.Sum256([]byte(profile))
+	return profile[:15] + "-" + hex.EncodeToString(sum[:4])
+}
+
+// Profiles returns the names of the folders below Clusters that describe a cluster, sorted. No folder is no error.
+func (h Home) Profiles() ([]string, error) {
+	entries, err := os.ReadDir(h.Clusters())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, entry := range entries {
+		if _, err := os.Lstat(h.Cluster(entry.Name()).File()); err == nil {
+			names = append(names, entry.Name())
+		}
+	}
+	return names, nil
+}
+
+// Cluster names the files of one cluster.
+type Cluster struct {
+	Profile string
+	Dir     string // state, 0700
+	Run     string // sockets, 0700
+}
+
+// File describes the cluster; a cluster exists when it does.
+func (c Cluster) File() string { return filepath.Join(c.Dir, "cluster.yaml") }
+
+// Lock is held by every command that changes the cluster. It lies beside the cluster's folder, so that deleting the
+// cluster does not take the lock away from under a waiting command.
+func (c Cluster) Lock() string { return c.Dir + ".lock" }
+
+// Events is the log of everything that start reported, one CloudEvent a line.
+func (c Cluster) Events() string { return filepath.Join(c.Logs(), "events.jsonl") }
+
+// PKI is the folder of the cluster's keys and certificates.
+func (c Cluster) PKI() string { return filepath.Join(c.Dir, "pki") }
+
+// Kubeconfig is the administrator's kubeconfig for this cluster alone, for skiff's own use.
+func (c Cluster) Kubeconfig() string { return filepath.Join(c.Dir, "pki", "kubeconfig") }
+
+// Logs is the folder of logs. It outlives a creation that failed.
+func (c Cluster) Logs() string { return filepath.Join(c.Dir, "logs") }
+
+// StepLog is what the named step of start printed last.
+func (c Cluster) StepLog(step string) string { return filepath.Join(c.Logs(), step+".log") }
+
+// AgentLog is the agent's log.
+func (c Cluster) AgentLog() string { return filepath.Join(c.Logs(), "agent.log") }
+
+// AgentConfig is the file that the agent was started with.
+func (c Cluster) AgentConfig() string { return filepath.Join(c.Dir, "agent.json") }
+
+// AgentSocket is the agent's own API.
+func (c Cluster) AgentSocket() string { return filepath.Join(c.Run, "agent.sock") }
+
+// NetworkSocket is where the virtual network waits for the machine.
+func (c Cluster) NetworkSocket() string { return filepath.Join(c.Run, "net.sock") }
+
+// Node returns the files of one node.
+func (c Cluster) Node(name string) Node {
+	return Node{Dir: filepath.Join(c.Dir, "nodes", name), Run: filepath.Join(c.Run, name)}
+}
+
+// Node names the files of one node that skiff itself writes; the driver adds its own to Dir and Run.
+type Node struct {
+	Dir string
+	Run string
+}
+
+// HostKey is the private SSH host key of the guest, OpenSSH PEM.
+func (n Node) HostKey() string { return filepath.Join(n.Dir, "host_ed25519") }
+
+// UserKey is the private SSH key that the guest lets in, OpenSSH PEM.
+func (n Node) UserKey() string { return filepath.Join(n.Dir, "id_ed25519") }
