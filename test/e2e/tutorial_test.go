@@ -1,0 +1,471 @@
+//go:build e2e
+
+// Package e2e runs skiff as its users do, in a real virtual machine with a real Kubernetes.
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const (
+	manifest = "../../examples/http-echo.yaml"
+	kubeTest = "registry.k8s.io/kube-apiserver:v1.37.2" // has a kubectl inside, which serves as an HTTP client
+)
+
+// TestTutorial is the whole way of the tutorial's reader, on one cluster, in the order in which it is walked.
+func TestTutorial(t *testing.T) {
+	s := newSession(t)
+	var address string
+	for _, step := range []struct {
+		name string
+		walk func()
+	}{
+		{"start gives a cluster that is usable", func() { address = s.startsUsable() }},
+		{"start, ip and status on a running cluster are quick and change nothing", func() { s.isQuick(address) }},
+		{"the kubeconfig has the new context and keeps the old one", s.keepsKubeconfig},
+		{"the control plane is what textbooks say", s.hasControlPlane},
+		{"ssh runs commands and gives their exit codes", s.runsCommands},
+		{"addons enable ingress gives an entrance", s.enablesIngress},
+		{"the manifest of 2019 is raised and applied, and /meow answers", func() { s.servesMeow(address) }},
+		{"both replicas answer in turn", func() { s.spreads("https://" + address + "/meow") }},
+		{"kubectl get -w streams", s.watches},
+		{"a ReplicationController brings a deleted pod back", s.replaces},
+		{"a Deployment rolls out, shows its history and rolls back", s.rollsOut},
+		{"a Service has one address and one name that spread over its pods", s.servesByName},
+		{"a Service of type LoadBalancer is published with its status", func() { s.publishes(address) }},
+		{"the guest uses little memory", s.usesLittleMemory},
+		{"logs tell of agent and guest", s.logs},
+		{"start recovers from a killed agent", func() { s.recovers("agent", address) }},
+		{"stop and start bring everything back", func() { s.restarts(address) }},
+		{"start recovers from a killed hypervisor", func() { s.recovers("qemu", address) }},
+		{"delete leaves nothing", s.deletes},
+	} {
+		ok := t.Run(step.name, func(t *testing.T) {
+			outer := s.t
+			s.t = t
+			defer func() { s.t = outer }()
+			step.walk()
+		})
+		if !ok {
+			t.Fatal("the steps build on one another; the rest is left out")
+		}
+	}
+}
+
+func (s *session) startsUsable() string {
+	s.code(5, "ip")
+	s.code(7, "status")
+	s.timed("start, cold", "start", "--memory", "4096", "--cpus", "2", "--offline")
+	// Usable means usable at once: no waiting here.
+	nodes := s.run("kubectl", "get", "nodes", "--no-headers")
+	if fields := strings.Fields(nodes); len(fields) < 5 || fields[0] != "skiff" || fields[1] != "Ready" || fields[4] != "v1.37.2" {
+		s.t.Errorf("the node is %q, want skiff, Ready, v1.37.2", nodes)
+	}
+	if account := s.run("kubectl", "get", "serviceaccount", "default", "-o", "name"); account != "serviceaccount/default" {
+		s.t.Errorf("default service account is %q", account)
+	}
+	return s.run("ip")
+}
+
+func (s *session) isQuick(address string) {
+	before := s.run("kubectl", "get", "pods", "-n", "kube-system", "-o", "jsonpath={.items[*].metadata.uid}")
+	out := s.code(0, "start")
+	if !strings.Contains(out.stderr+out.stdout, address) {
+		s.t.Errorf("start on a running cluster does not tell the address %s:\n%s%s", address, out.stdout, out.stderr)
+	}
+	s.timed("start, already running", "start")
+	if got := s.timed("ip", "ip"); got != address {
+		s.t.Errorf("ip is %q, then %q", address, got)
+	}
+	var status struct{ Name, Host, Kubelet, APIServer, Kubeconfig string }
+	if err := json.Unmarshal([]byte(s.timed("status", "status", "-o", "json")), &status); err != nil {
+		s.t.Fatal(err)
+	}
+	if status.Name != "skiff" || status.Host != "Running" || status.Kubelet != "Running" || status.APIServer != "Running" || status.Kubeconfig != "Configured" {
+		s.t.Errorf("status is %+v", status)
+	}
+	if after := s.run("kubectl", "get", "pods", "-n", "kube-system", "-o", "jsonpath={.items[*].metadata.uid}"); after != before {
+		s.t.Errorf("start changed the control plane's pods: %s, before %s", after, before)
+	}
+	if list := s.run("profile", "list"); !strings.Contains(list, address) {
+		s.t.Errorf("profile list lacks %s:\n%s", address, list)
+	}
+}
+
+func (s *session) keepsKubeconfig() {
+	content, err := os.ReadFile(s.kubeconfig)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, want := range []string{"https://192.0.2.1:6443", "token: not-a-secret", "name: elsewhere", "current-context: skiff"} {
+		if !strings.Contains(string(content), want) {
+			s.t.Errorf("kubeconfig lacks %q", want)
+		}
+	}
+	info, err := os.Stat(s.kubeconfig)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		s.t.Errorf("kubeconfig has mode %v, %v; want 0600", info.Mode(), err)
+	}
+}
+
+func (s *session) hasControlPlane() {
+	pods := s.run("kubectl", "get", "pods", "-n", "kube-system", "-o", "jsonpath={range .items[*]}{.metadata.name}={.status.phase} {end}")
+	for _, want := range []string{"etcd-skiff=Running", "kube-apiserver-skiff=Running", "kube-controller-manager-skiff=Running", "kube-scheduler-skiff=Running", "kube-proxy-", "coredns-"} {
+		if !strings.Contains(pods, want) {
+			s.t.Errorf("kube-system lacks %s: %s", want, pods)
+		}
+	}
+}
+
+func (s *session) runsCommands() {
+	if got := s.run("ssh", "--", "systemctl", "is-active", "kubelet", "containerd"); got != "active\nactive" {
+		s.t.Errorf("kubelet and containerd are %q", got)
+	}
+	s.code(3, "ssh", "--", "sh", "-c", "exit 3")
+}
+
+func (s *session) enablesIngress() {
+	s.timed("addons enable ingress", "addons", "enable", "ingress")
+	s.timed("addons enable ingress, again", "addons", "enable", "ingress")
+	var list map[string]struct{ Profile, Status string }
+	if err := json.Unmarshal([]byte(s.run("addons", "list", "-o", "json")), &list); err != nil {
+		s.t.Fatal(err)
+	}
+	if list["ingress"].Status != "enabled" {
+		s.t.Errorf("addons list says %+v of ingress", list["ingress"])
+	}
+}
+
+func (s *session) servesMeow(address string) {
+	begin := time.Now()
+	out := s.code(0, "apply", "-f", manifest)
+	for _, want := range []string{"Deployment default/meow: extensions/v1beta1 -> apps/v1", "Ingress default/meow-ingress: extensions/v1beta1 -> networking.k8s.io/v1"} {
+		if !strings.Contains(out.stderr, want) {
+			s.t.Errorf("apply does not say %q:\n%s", want, out.stderr)
+		}
+	}
+	if strings.Contains(out.stderr, "meow-svc:") {
+		s.t.Errorf("apply says that it changed the Service:\n%s", out.stderr)
+	}
+	url := "https://" + address + "/meow"
+	s.eventually(3*time.Minute, "GET "+url, func(ctx context.Context) error {
+		_, answer, err := get(ctx, url)
+		if err == nil && (answer.Path != "/meow" || answer.Method != "GET" || answer.Hostname == "") {
+			s.t.Errorf("answer is %+v", answer)
+		}
+		return err
+	})
+	s.note("apply to first 200 at /meow", time.Since(begin))
+	if out := s.run("kubectl", "get", "svc,ing"); !strings.Contains(out, address) || !strings.Contains(out, "nginx") {
+		s.t.Errorf("kubectl get svc,ing shows neither the address %s nor the class nginx:\n%s", address, out)
+	}
+	// The tutorial's ssl-redirect is the literal \"false\": plain HTTP must answer too, not redirect.
+	if status, _, err := get(s.t.Context(), "http://"+address+"/meow"); err != nil {
+		s.t.Errorf("plain HTTP answers %d: %v", status, err)
+	}
+	if status, _, err := get(s.t.Context(), "https://"+address+"/nothing-here"); status != 404 {
+		s.t.Errorf("an unknown path answers %d, %v; want 404", status, err)
+	}
+	if out := s.code(0, "apply", "-f", manifest); !strings.Contains(out.stdout, "deployment.apps/meow unchanged") {
+		s.t.Errorf("a second apply changes something:\n%s", out.stdout)
+	}
+}
+
+// spreads asks until two pods have answered.
+func (s *session) spreads(url string) {
+	seen := map[string]bool{}
+	s.eventually(2*time.Minute, "two pods behind "+url, func(ctx context.Context) error {
+		_, answer, err := get(ctx, url)
+		if err != nil {
+			return err
+		}
+		if seen[answer.Hostname] = true; len(seen) < 2 {
+			return fmt.Errorf("only %v answered", seen)
+		}
+		return nil
+	})
+}
+
+// watches starts `kubectl get pods -w` and expects a pod's end to show up in it.
+func (s *session) watches() {
+	name := s.pods("app=meow")[0]
+	ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Minute)
+	defer cancel()
+	done := make(chan output, 1)
+	go func() {
+		out, _ := s.try(ctx, "kubectl", "get", "pods", "-w", "--output-watch-events", "--request-timeout=45s")
+		done <- out
+	}()
+	s.run("kubectl", "delete", "pod", name, "--wait=true")
+	out := <-done
+	if !strings.Contains(out.stdout, "DELETED") || !strings.Contains(out.stdout, name) {
+		s.t.Errorf("the watch did not show the end of %s:\n%s%s", name, out.stdout, out.stderr)
+	}
+	s.run("kubectl", "rollout", "status", "deployment/meow", "--timeout=3m")
+}
+
+// pods returns the names of the pods with that label which are not being deleted.
+func (s *session) pods(label string) []string {
+	s.t.Helper()
+	var list struct {
+		Items []struct {
+			Metadata struct {
+				Name              string
+				DeletionTimestamp *string
+			}
+		}
+	}
+	if err := json.Unmarshal([]byte(s.run("kubectl", "get", "pods", "-l", label, "-o", "json")), &list); err != nil {
+		s.t.Fatal(err)
+	}
+	var names []string
+	for _, item := range list.Items {
+		if item.Metadata.DeletionTimestamp == nil {
+			names = append(names, item.Metadata.Name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (s *session) replaces() {
+	s.apply(`
+apiVersion: v1
+kind: ReplicationController
+metadata: {name: purr}
+spec:
+  replicas: 1
+  selector: {app: purr}
+  template:
+    metadata: {labels: {app: purr}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers:
+      - {name: purr, image: "kennship/http-echo:latest", imagePullPolicy: IfNotPresent}
+`)
+	s.run("kubectl", "wait", "rc/purr", "--for=jsonpath={.status.readyReplicas}=1", "--timeout=3m")
+	before := s.pods("app=purr")
+	begin := time.Now()
+	s.run("kubectl", "delete", "pod", before[0], "--wait=true")
+	s.run("kubectl", "wait", "rc/purr", "--for=jsonpath={.status.readyReplicas}=1", "--timeout=3m")
+	s.note("a deleted pod is back", time.Since(begin))
+	if after := s.pods("app=purr"); len(after) != 1 || after[0] == before[0] {
+		s.t.Errorf("after %v was deleted there is %v, want one other pod", before, after)
+	}
+	s.run("kubectl", "delete", "rc/purr")
+}
+
+func (s *session) rollsOut() {
+	value := func() string {
+		return s.run("kubectl", "get", "deployment/meow", "-o", `jsonpath={.spec.template.spec.containers[0].env[?(@.name=="MOOD")].value}`)
+	}
+	begin := time.Now()
+	s.run("kubectl", "set", "env", "deployment/meow", "MOOD=hungry")
+	s.run("kubectl", "rollout", "status", "deployment/meow", "--timeout=4m")
+	s.note("rollout of a change", time.Since(begin))
+	if got := value(); got != "hungry" {
+		s.t.Errorf("after the change MOOD is %q", got)
+	}
+	history := s.run("kubectl", "rollout", "history", "deployment/meow")
+	if !strings.Contains(history, "\n1 ") || !strings.Contains(history, "\n2 ") {
+		s.t.Errorf("the history lacks revisions 1 and 2:\n%s", history)
+	}
+	s.run("kubectl", "rollout", "undo", "deployment/meow")
+	s.run("kubectl", "rollout", "status", "deployment/meow", "--timeout=4m")
+	if got := value(); got != "" {
+		s.t.Errorf("after going back MOOD is %q, want none", got)
+	}
+	if pods := s.pods("app=meow"); len(pods) != 2 {
+		s.t.Errorf("after going back there are the pods %v, want 2", pods)
+	}
+}
+
+func (s *session) servesByName() {
+	ip := s.run("kubectl", "get", "svc", "meow-svc", "-o", "jsonpath={.spec.clusterIP}")
+	if !strings.HasPrefix(ip, "10.") {
+		s.t.Errorf("the Service's address is %q", ip)
+	}
+	// One pod asks the Service by its name, twelve times.
+	s.apply(fmt.Sprintf(`
+apiVersion: v1
+kind: Pod
+metadata: {name: asker}
+spec:
+  restartPolicy: Never
+  containers:
+%s`, askers(12)))
+	s.run("kubectl", "wait", "pod/asker", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=4m")
+	seen := map[string]bool{}
+	for i := range 12 {
+		var answer echo
+		if err := json.Unmarshal([]byte(s.run("kubectl", "logs", "asker", "-c", "ask"+strconv.Itoa(i))), &answer); err != nil {
+			s.t.Fatal(err)
+		}
+		seen[answer.Hostname] = true
+	}
+	for _, pod := range s.pods("app=meow") {
+		if !seen[pod] {
+			s.t.Errorf("pod %s never answered behind meow-svc; those that did: %v", pod, seen)
+		}
+	}
+	s.run("kubectl", "delete", "pod", "asker")
+}
+
+// askers are n containers that each ask http://meow-svc once and print the answer.
+func askers(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "  - {name: ask%d, image: %q, command: [kubectl, --server=http://meow-svc, get, --raw, /ask]}\n", i, kubeTest)
+	}
+	return b.String()
+}
+
+func (s *session) publishes(address string) {
+	s.run("kubectl", "expose", "deployment/meow", "--name=meow-lb", "--type=LoadBalancer", "--port=8123", "--target-port=3000")
+	s.run("kubectl", "wait", "svc/meow-lb", "--for=jsonpath={.status.loadBalancer.ingress[0].ip}="+address, "--timeout=1m")
+	s.eventually(time.Minute, "the LoadBalancer's port", func(ctx context.Context) error {
+		_, _, err := get(ctx, "http://"+address+":8123/lb")
+		return err
+	})
+	node := s.run("kubectl", "get", "svc/meow-lb", "-o", "jsonpath={.spec.ports[0].nodePort}")
+	if _, _, err := get(s.t.Context(), "http://"+address+":"+node+"/nodeport"); err != nil {
+		s.t.Errorf("the NodePort does not answer: %v", err)
+	}
+	s.run("kubectl", "delete", "svc/meow-lb")
+	s.eventually(time.Minute, "the end of the LoadBalancer's port", func(ctx context.Context) error {
+		if _, _, err := get(ctx, "http://"+address+":8123/lb"); !errors.Is(err, syscall.ECONNREFUSED) {
+			return fmt.Errorf("port 8123 gives %v, want connection refused", err)
+		}
+		return nil
+	})
+}
+
+func (s *session) usesLittleMemory() {
+	fields := strings.Fields(s.run("ssh", "--", "sh", "-c", "free -m | grep Mem:"))
+	used, err := strconv.Atoi(fields[2])
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Logf("guest memory in use, with ingress and the example: %d MiB", used)
+	if used > 1200 {
+		s.t.Errorf("the guest uses %d MiB, want at most 1200 with ingress and the example", used)
+	}
+}
+
+func (s *session) logs() {
+	logs := s.run("logs", "-n", "500")
+	for _, want := range []string{"agent", "kubelet"} {
+		if !strings.Contains(logs, want) {
+			s.t.Errorf("logs do not tell of %s:\n%.2000s", want, logs)
+		}
+	}
+}
+
+// recovers kills one of the cluster's processes with SIGKILL and expects `start` to bring /meow back.
+func (s *session) recovers(which, address string) {
+	pid := s.process(which)
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		s.t.Fatal(err)
+	}
+	s.eventually(10*time.Second, "status after the end of "+which, func(ctx context.Context) error {
+		out, err := s.try(ctx, "status")
+		if err == nil && out.code == 0 {
+			err = errors.New("status says that all is well")
+		}
+		return err
+	})
+	s.timed("start, after kill -9 of "+which, "start")
+	s.meowIsBack(address)
+}
+
+func (s *session) meowIsBack(address string) {
+	begin := time.Now()
+	s.eventually(3*time.Minute, "/meow after a restart", func(ctx context.Context) error {
+		_, _, err := get(ctx, "https://"+address+"/meow")
+		return err
+	})
+	s.note("  then to 200 at /meow", time.Since(begin))
+}
+
+func (s *session) restarts(address string) {
+	s.timed("stop", "stop")
+	s.code(7, "status")
+	s.code(6, "ssh", "--", "true")
+	if out := s.code(0, "stop"); !strings.Contains(out.stderr+out.stdout, "already") {
+		s.t.Errorf("a second stop says %q%q", out.stdout, out.stderr)
+	}
+	s.timed("start, after stop", "start")
+	if again := s.run("ip"); again != address {
+		s.t.Errorf("after a restart the address is %s, before %s", again, address)
+	}
+	s.meowIsBack(address)
+}
+
+func (s *session) deletes() {
+	pids := []int{s.process("agent"), s.process("qemu")}
+	s.timed("delete", "delete")
+	for _, pid := range pids {
+		if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
+			s.t.Errorf("process %d is still there: %v", pid, err)
+		}
+	}
+	if _, err := os.Lstat(filepath.Join(s.home, "state", "clusters", "skiff")); !errors.Is(err, fs.ErrNotExist) {
+		s.t.Errorf("the cluster's folder is still there: %v", err)
+	}
+	content, err := os.ReadFile(s.kubeconfig)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if strings.Contains(string(content), "skiff") || !strings.Contains(string(content), "token: not-a-secret") {
+		s.t.Errorf("the kubeconfig after delete:\n%s", content)
+	}
+	s.code(5, "ip")
+	s.run("delete")
+}
+
+// process finds a process of this session's cluster in /proc, by its command line.
+func (s *session) process(which string) int {
+	s.t.Helper()
+	marks := map[string][]string{"agent": {"agent", "--config", s.home}, "qemu": {"qemu-system", s.home}}[which]
+	entries, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, entry := range entries {
+		content, err := os.ReadFile(entry)
+		if err != nil {
+			continue
+		}
+		line := strings.ReplaceAll(string(content), "\x00", " ")
+		if !slices.ContainsFunc(marks, func(mark string) bool { return !strings.Contains(line, mark) }) {
+			pid, err := strconv.Atoi(strings.Split(entry, "/")[2])
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			return pid
+		}
+	}
+	s.t.Fatalf("there is no %s process", which)
+	return 0
+}
+
+func (s *session) apply(manifest string) {
+	s.t.Helper()
+	path := filepath.Join(s.t.TempDir(), "manifest.yaml")
+	if err := os.WriteFile(path, []byte(manifest), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	s.run("apply", "-f", path)
+}
