@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -41,7 +42,7 @@ func check(path string, got []byte, rewrite bool) error {
 	case err != nil:
 		return fmt.Errorf("there is no %s; run the test with -update to write it. Got:\n%s", path, got)
 	}
-	diff := cmp.Diff(string(unixLines(want)), string(got))
+	diff := cmp.Diff(lines(want), lines(got))
 	return fmt.Errorf("%s differs (-want +got); if the change is meant, run the test with -update:\n%s", path, diff)
 }
 
@@ -54,6 +55,9 @@ func write(path string, got []byte) error {
 	}
 	return nil
 }
+
+// lines makes cmp show whole lines, as it joins bytes of a long text otherwise.
+func lines(text []byte) []string { return strings.Split(string(unixLines(text)), "\n") }
 
 // unixLines undoes what git on Windows does to text files.
 func unixLines(text []byte) []byte {
