@@ -19,6 +19,9 @@ VERSION ?= $(or $(shell git describe --tags --match 'v*' --dirty 2>/dev/null),v0
 COMMIT ?= $(or $(shell git rev-parse HEAD 2>/dev/null),unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 
+# Where skiff-image leaves the newest guest image, and skiff looks for it; store.Home.Built says the same.
+IMAGE ?= $(if $(SKIFF_HOME),$(SKIFF_HOME)/cache,$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/skiff)/images/current
+
 GOLANGCI_LINT := go tool -modfile=tools/go.mod golangci-lint
 
 # Every Go file: also those behind build tags and in the modules below, which `go list ./...` leaves out.
@@ -87,16 +90,16 @@ unit: ## Run unit and script tests with the race detector
 .PHONY: e2e
 e2e: deps image ## Run the tests in real virtual machines
 	@echo "== Driver conformance: qemu"
-	SKIFF_TEST_IMAGE="$$(bin/skiff-image path)" go test -count=1 -timeout 20m -v ./drivers/qemu/...
+	SKIFF_TEST_IMAGE='$(IMAGE)' go test -count=1 -timeout 20m -v ./drivers/qemu/...
 	@echo "== End to end"
-	SKIFF_TEST_IMAGE="$$(bin/skiff-image path)" go test -tags e2e -count=1 -timeout 40m -v ./test/e2e/...
+	SKIFF_TEST_IMAGE='$(IMAGE)' go test -tags e2e -count=1 -timeout 40m -v ./test/e2e/...
 
 .PHONY: test
 test: deps fmt-check lint unit verify site image e2e ## Run everything that CI runs
 
 .PHONY: bench
-bench: ## Run the Go benchmarks
-	go test -run '^$$' -bench . -benchmem ./...
+bench: deps image build ## Measure whole commands in a real virtual machine, beside their budgets
+	go run ./bench -skiff bin/skiff -image '$(IMAGE)'
 
 .PHONY: generate
 generate: ## Rewrite the generated pages under site/content
