@@ -44,3 +44,11 @@ type Consoler interface {
 	// ConsoleLog returns the path of the file; it may not exist yet.
 	ConsoleLog() string
 }
+
+// Accelerated is a driver that runs guests at different speeds, depending on the host.
+type Accelerated interface {
+	// Accelerator returns what speeds up a guest of that image here, such as "kvm", "hvf" or "tcg" (software emulation).
+	// note is one sentence for people, without a full stop, and empty when there is nothing to say. The first call on a
+	// host may take some seconds; the answer is remembered.
+	Accelerator(ctx context.Context, image machine.Image) (name, note string)
+}
