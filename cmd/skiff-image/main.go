@@ -1,0 +1,134 @@
+// Command skiff-image builds the guest image. It is for those who build skiff; users of skiff get the image with it.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/skiff-k8s/skiff/images"
+	"github.com/skiff-k8s/skiff/images/build"
+)
+
+const usage = `Usage: skiff-image build [--source DIR] [--print-dir]
+
+Builds the guest image from this checkout, or finds that nothing has changed. What was made is kept in
+~/.cache/skiff/build; the image appears in ~/.cache/skiff/images/<digest>, and the link "current" there points to it.
+Needs root for the owners of the files inside the image. An interrupted build goes on when it is called again.
+
+  --source DIR   the checkout (default: the one that holds the current folder)
+  --print-dir    print only the image's folder, on standard output
+`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	flags := flag.NewFlagSet("skiff-image build", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.Usage = func() { fmt.Fprint(stderr, usage) }
+	source := flags.String("source", "", "")
+	printDir := flags.Bool("print-dir", false, "")
+	if len(args) == 0 || args[0] != "build" {
+		fmt.Fprint(stderr, usage)
+		return 2
+	}
+	if err := flags.Parse(args[1:]); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return 0
+		}
+		return 2
+	}
+	if err := runBuild(ctx, *source, *printDir, stdout, stderr); err != nil {
+		fmt.Fprintln(stderr, "Error:", err)
+		if ctx.Err() != nil {
+			return 130
+		}
+		return 1
+	}
+	return 0
+}
+
+func runBuild(ctx context.Context, source string, printDir bool, stdout, stderr io.Writer) error {
+	if source == "" {
+		var err error
+		if source, err = findSource(); err != nil {
+			return err
+		}
+	}
+	cache, folder, err := build.DefaultFolders()
+	if err != nil {
+		return err
+	}
+	begin := time.Now()
+	result, err := build.Build(ctx, build.Options{Source: source, Cache: cache, Images: folder, Sink: func(e build.Event) { show(stderr, e) }})
+	if err != nil {
+		return err
+	}
+	if printDir {
+		fmt.Fprintln(stdout, result.Dir)
+		return nil
+	}
+	return summarise(ctx, stdout, result, time.Since(begin))
+}
+
+// findSource returns the folder with images/components that is the current one or above it.
+func findSource() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "images", "components")); err == nil {
+			return dir, nil
+		}
+		if dir == filepath.Dir(dir) {
+			return "", errors.New("this folder is in no checkout of skiff; name one with --source")
+		}
+		dir = filepath.Dir(dir)
+	}
+}
+
+func show(w io.Writer, e build.Event) {
+	switch e.Kind {
+	case build.Started:
+		fmt.Fprintf(w, "[%2d/%d] %s … (about %s when nothing is cached)\n", e.Index, e.Total, e.Step, e.Expect)
+	case build.Finished:
+		fmt.Fprintf(w, "        %s done in %s\n", e.Step, e.Took.Round(100*time.Millisecond))
+	case build.Failed:
+		fmt.Fprintf(w, "        %s failed after %s\n", e.Step, e.Took.Round(100*time.Millisecond))
+	}
+}
+
+// summarise says what there is now. The compressed size takes half a minute to find out, and only a new image needs it.
+func summarise(ctx context.Context, w io.Writer, r build.Result, took time.Duration) error {
+	if !r.Fresh {
+		fmt.Fprintf(w, "The guest image is up to date: %s\n", r.Dir)
+		return nil
+	}
+	sizes, err := build.Measure(ctx, r.Dir)
+	if err != nil {
+		return err
+	}
+	disk := r.Manifest.Files[images.DiskName]
+	fmt.Fprintf(w, "Guest image for Kubernetes %s made in %s\n", r.Manifest.KubernetesVersion, took.Round(time.Second))
+	fmt.Fprintf(w, "  folder      %s\n", r.Dir)
+	fmt.Fprintf(w, "  digest      %s\n", r.Manifest.Digest)
+	fmt.Fprintf(w, "  disk        %d MB on this disk, %d GiB for the guest\n", sizes.Disk/1e6, disk.Size>>30)
+	fmt.Fprintf(w, "  kernel      %d MB, initrd %d MB, kubectl %d MB\n",
+		r.Manifest.Files[images.KernelName].Size/1e6, r.Manifest.Files[images.InitrdName].Size/1e6, r.Manifest.Files[images.KubectlName].Size/1e6)
+	fmt.Fprintf(w, "  mirror      %d MB, %d images\n", sizes.Mirror/1e6, len(r.Manifest.Images))
+	fmt.Fprintf(w, "  compressed  %d MB (zstd)\n", sizes.Compressed/1e6)
+	return nil
+}

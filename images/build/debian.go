@@ -1,0 +1,112 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// suite is the Debian release of the guest.
+const suite = "bookworm"
+
+// packages are what the guest has beyond Debian's smallest system. iptables is not among them: kube-proxy, the CNI plugins and
+// skiff speak nftables, and kubelet leaves its own iptables rules alone where the program is missing.
+var packages = []string{
+	"ca-certificates", "conntrack", "dbus", "ethtool", "iproute2", "kmod", "linux-image-cloud-amd64", "nftables", "openssh-server",
+	"procps", "socat", "systemd-sysv", "udev",
+}
+
+// unneeded is what no running guest reads: paths below the root, globs.
+var unneeded = []string{
+	"boot/*", "initrd.img*", "vmlinuz*", "dev/*", "run/*", "tmp/*", "etc/machine-id", "etc/ssh/ssh_host_*", "etc/hostname", "etc/resolv.conf",
+	"usr/lib/udev/hwdb*", "etc/udev/hwdb*", "usr/share/bug", "usr/share/doc", "usr/share/doc-base", "usr/share/i18n", "usr/share/info",
+	"usr/share/initramfs-tools", "usr/share/lintian", "usr/share/locale", "usr/share/man", "usr/share/pixmaps", "usr/share/zoneinfo/right",
+	"usr/lib/modules/*/kernel/sound", "usr/lib/modules/*/kernel/drivers/gpu", "usr/lib/modules/*/kernel/drivers/infiniband",
+	"var/cache/apt/*", "var/cache/debconf/*-old", "var/cache/ldconfig/*", "var/lib/apt/lists/*", "var/lib/initramfs-tools", "var/log/*",
+	"var/lib/dpkg/*-old", "etc/*-", "var/lib/systemd/catalog/*",
+}
+
+// debianStep makes the root file system from Debian's packages: out/root, and the kernel as out/vmlinuz. What the mirror has
+// at that moment goes in; the key knows the list of packages, not their versions, so that a build without a network can go on.
+func debianStep() *Step {
+	return &Step{
+		Name: "debian", Expect: 90 * time.Second,
+		Inputs: []string{suite, strings.Join(packages, " "), strings.Join(unneeded, " "), strconv.FormatInt(epoch.Unix(), 10), "1"},
+		Do:     makeDebian,
+	}
+}
+
+func makeDebian(ctx context.Context, out string) error {
+	root := filepath.Join(out, "root")
+	_, err := command{
+		env: []string{"SOURCE_DATE_EPOCH=" + strconv.FormatInt(epoch.Unix(), 10), "DEBIAN_FRONTEND=noninteractive"},
+		args: []string{
+			"mmdebstrap", "--variant=minbase", "--include=" + strings.Join(packages, ","),
+			"--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/locale/*",
+			suite, root,
+		},
+	}.run(ctx)
+	if err != nil {
+		return err
+	}
+	kernels, err := filepath.Glob(filepath.Join(root, "boot", "vmlinuz-*"))
+	if err != nil || len(kernels) != 1 {
+		return fmt.Errorf("look for the kernel: found %q, want one: %w", kernels, err)
+	}
+	if err := os.Rename(kernels[0], filepath.Join(out, "vmlinuz")); err != nil {
+		return err
+	}
+	return removeAll(root, unneeded)
+}
+
+func removeAll(root string, globs []string) error {
+	var problems []error
+	for _, glob := range globs {
+		paths, err := filepath.Glob(filepath.Join(root, glob))
+		problems = append(problems, err)
+		for _, path := range paths {
+			problems = append(problems, os.RemoveAll(path))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// modulesDir returns the folder of the kernel's modules below root.
+func modulesDir(root string) (string, error) {
+	found, err := filepath.Glob(filepath.Join(root, "usr/lib/modules/*/kernel"))
+	if err != nil || len(found) != 1 {
+		return "", fmt.Errorf("look for kernel modules: found %q, want one folder: %w", found, err)
+	}
+	return found[0], nil
+}
+
+// debianComponents returns the packages of the root file system with their versions, sorted by name.
+func debianComponents(root string) ([][2]string, error) {
+	content, err := os.ReadFile(filepath.Join(root, "var/lib/dpkg/status"))
+	if err != nil {
+		return nil, err
+	}
+	var all [][2]string
+	for _, paragraph := range strings.Split(string(content), "\n\n") {
+		var name, version string
+		for _, line := range strings.Split(paragraph, "\n") {
+			if value, ok := strings.CutPrefix(line, "Package: "); ok {
+				name = value
+			}
+			if value, ok := strings.CutPrefix(line, "Version: "); ok {
+				version = value
+			}
+		}
+		if name != "" {
+			all = append(all, [2]string{name, version})
+		}
+	}
+	slices.SortFunc(all, func(a, b [2]string) int { return strings.Compare(a[0], b[0]) })
+	return all, nil
+}

@@ -1,0 +1,118 @@
+package build
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+)
+
+// bootModules are inserted by the initrd in this order, each after what it uses: the disk to boot from, and the network card, so
+// that nothing has to wait for udev.
+var bootModules = []string{
+	"drivers/virtio/virtio_ring", "drivers/virtio/virtio", "drivers/virtio/virtio_pci_legacy_dev", "drivers/virtio/virtio_pci_modern_dev",
+	"drivers/virtio/virtio_pci", "drivers/block/virtio_blk", "net/core/failover", "drivers/net/net_failover", "drivers/net/virtio_net",
+}
+
+// initScript is process 1 until the root file system is there.
+const initScript = `#!/bin/busybox sh
+# skiff asks with skiff.probe=1 whether this host's virtualisation can run a guest at all. Being here answers it.
+/bin/busybox mount -t devtmpfs devtmpfs /dev
+/bin/busybox mount -t proc proc /proc
+case " $(/bin/busybox cat /proc/cmdline) " in
+*" skiff.probe=1 "*)
+	echo skiff-probe-ok >/dev/console
+	/bin/busybox poweroff -f
+	;;
+esac
+for module in %s; do
+	/bin/busybox insmod /modules/$module.ko || echo "skiff: cannot insert $module" >/dev/console
+done
+n=0
+until [ -b /dev/vda ]; do
+	n=$((n + 1))
+	if [ $n -gt 300 ]; then
+		echo "skiff: the disk /dev/vda did not appear" >/dev/console
+		/bin/busybox poweroff -f
+	fi
+	/bin/busybox usleep 100000
+done
+/bin/busybox mount -t ext4 -o noatime,lazytime,noinit_itable /dev/vda /root || {
+	echo "skiff: cannot mount the root file system" >/dev/console
+	/bin/busybox poweroff -f
+}
+/bin/busybox umount /proc
+exec /bin/busybox switch_root /root /sbin/init
+`
+
+// writeInitrd writes the initial RAM file system for the kernel modules in modules (…/lib/modules/VERSION/kernel): busybox, the
+// modules and a script. It is not compressed: reading it costs less than unpacking it under emulation.
+func writeInitrd(to io.Writer, busybox, modules string) error {
+	program, err := os.ReadFile(busybox)
+	if err != nil {
+		return err
+	}
+	archive := cpio{to: to}
+	for _, dir := range []string{"bin", "dev", "modules", "proc", "root"} {
+		archive.add(dir, 0o040755, nil)
+	}
+	archive.addDevice("dev/console", 0o020600, 5, 1)
+	var names []string
+	for _, module := range bootModules {
+		content, err := os.ReadFile(filepath.Join(modules, module+".ko"))
+		if err != nil {
+			return fmt.Errorf("kernel module: %w", err)
+		}
+		names = append(names, path.Base(module))
+		archive.add("modules/"+path.Base(module)+".ko", 0o100644, content)
+	}
+	archive.add("bin/busybox", 0o100755, program)
+	archive.add("init", 0o100755, fmt.Appendf(nil, initScript, strings.Join(names, " ")))
+	return archive.close()
+}
+
+// cpio writes the "newc" format (Linux: Documentation/driver-api/early-userspace/buffer-format.rst). Its files have no times, no
+// owners but root and inode numbers in order, so that equal content has equal bytes.
+type cpio struct {
+	to    io.Writer
+	inode int
+	err   error
+}
+
+func (c *cpio) add(name string, mode int, content []byte) { c.write(name, mode, content, 0, 0) }
+
+func (c *cpio) addDevice(name string, mode, major, minor int) { c.write(name, mode, nil, major, minor) }
+
+func (c *cpio) close() error {
+	c.write("TRAILER!!!", 0, nil, 0, 0)
+	return c.err
+}
+
+func (c *cpio) write(name string, mode int, content []byte, major, minor int) {
+	if c.err != nil {
+		return
+	}
+	c.inode++
+	var out bytes.Buffer
+	out.WriteString("070701")
+	links := 1
+	for _, field := range []int{c.inode, mode, 0, 0, links, 0, len(content), 0, 0, major, minor, len(name) + 1, 0} {
+		fmt.Fprintf(&out, "%08X", field)
+	}
+	out.WriteString(name)
+	out.WriteByte(0)
+	pad(&out)
+	out.Write(content)
+	pad(&out)
+	_, c.err = c.to.Write(out.Bytes())
+}
+
+// pad fills up to a multiple of four bytes; every member begins at one.
+func pad(out *bytes.Buffer) {
+	for out.Len()%4 != 0 {
+		out.WriteByte(0)
+	}
+}
