@@ -1,0 +1,111 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"syscall"
+)
+
+// Status is what an agent says of itself.
+type Status struct {
+	PID       int         `json:"pid"`
+	Version   string      `json:"version"`
+	Profile   string      `json:"profile"`
+	Address   netip.Addr  `json:"address"`
+	Published []Published `json:"published"` // those that every cluster has first, then Services, oldest first
+	Connected bool        `json:"connected"` // a machine has joined the virtual network
+	Offline   bool        `json:"offline"`
+	Watching  bool        `json:"watching"` // WatchKubernetes has been called
+	Health    Health      `json:"health"`
+}
+
+// Health says what is wrong with parts of the guest, one sentence each. Empty means that the part answers.
+type Health struct {
+	Kubelet   string `json:"kubelet,omitempty"`
+	APIServer string `json:"apiServer,omitempty"`
+}
+
+// Client talks to one agent. It is safe for concurrent use and holds nothing open between calls.
+type Client struct {
+	socket string
+	http   http.Client
+}
+
+// Dial returns a client of the agent behind socket. It never fails; the client's calls do when no agent answers.
+func Dial(socket string) *Client {
+	return &Client{socket: socket, http: http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var dialer net.Dialer
+			return dialer.DialContext(ctx, "unix", socket)
+		},
+	}}}
+}
+
+// Status asks the agent how it and the guest are; it takes at most two seconds. An error means that no agent answers.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	var status Status
+	err := c.call(ctx, http.MethodGet, "/v1/status", nil, &status)
+	return status, err
+}
+
+// ping is Status without a look at the guest.
+func (c *Client) ping(ctx context.Context) error {
+	return c.call(ctx, http.MethodGet, "/v1/ping", nil, nil)
+}
+
+// WatchKubernetes makes the agent publish the Services of the cluster that the kubeconfig's current context names, from
+// now on. It takes the place of an earlier call and does nothing when it is the same. It does not wait for the cluster: an
+// API server that does not answer is tried again until it does.
+func (c *Client) WatchKubernetes(ctx context.Context, kubeconfig []byte) error {
+	return c.call(ctx, http.MethodPut, "/v1/kubernetes", kubeconfig, nil)
+}
+
+// Shutdown ends the agent and returns once it has let go of its sockets and ports; nil when none runs.
+func (c *Client) Shutdown(ctx context.Context) error {
+	err := c.call(ctx, http.MethodPost, "/v1/shutdown", nil, nil)
+	if absent(err) {
+		return nil
+	}
+	return err
+}
+
+// absent reports whether err says that nobody listens on the socket.
+func absent(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)
+}
+
+func (c *Client) call(ctx context.Context, method, path string, body []byte, into any) error {
+	request, err := http.NewRequestWithContext(ctx, method, "http://agent"+path, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return fmt.Errorf("ask the agent: %w", err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	answer, err := io.ReadAll(response.Body) // of shutdown it ends when the agent does
+	if err != nil {
+		return fmt.Errorf("ask the agent behind %s: %w", c.socket, err)
+	}
+	if response.StatusCode >= http.StatusBadRequest {
+		return fmt.Errorf("the agent refused: %s", strings.TrimSpace(string(answer)))
+	}
+	if into == nil {
+		return nil
+	}
+	if err := json.Unmarshal(answer, into); err != nil {
+		return fmt.Errorf("read the agent's answer: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,94 @@
+// Package agent is the background process of one cluster on the host. It runs the virtual network that the machine joins,
+// publishes ports of the guest and Services of Kubernetes on the cluster's loopback address, and serves a registry mirror
+// inside the network. Other processes of skiff start it with Spawn and talk to it through a Client. Of Kubernetes it knows
+// Services, and whether the API server answers; machines it leaves to drivers.
+package agent
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+
+	"github.com/google/renameio/v2"
+
+	"github.com/skiff-k8s/skiff/agent/publish"
+)
+
+// Config is what an agent is started with. It stays as it is for the agent's life.
+type Config struct {
+	Profile       string     `json:"profile"`
+	Address       netip.Addr `json:"address"`       // the cluster's loopback address; nothing is published elsewhere
+	NetworkSocket string     `json:"networkSocket"` // unix socket on which the virtual network waits for the machine
+	APISocket     string     `json:"apiSocket"`     // unix socket of the agent's own API; its lock lies next to it
+	LogFile       string     `json:"logFile"`       // where Spawn sends the agent's output
+	Guest         netip.Addr `json:"guest"`         // the machine's address inside the virtual network
+	GuestMAC      string     `json:"guestMAC"`
+	Mirror        string     `json:"mirror,omitempty"` // folder of an OCI image layout with the bundle's images; may be empty
+	Cache         string     `json:"cache,omitempty"`  // folder of the mirror's cache, shared by all agents; empty: none
+	Offline       bool       `json:"offline,omitempty"`
+	Ports         []Port     `json:"ports"` // published as long as the agent runs; a taken one keeps it from starting
+}
+
+// Port is one TCP port of the guest that every cluster publishes.
+type Port struct {
+	Name  string `json:"name"`
+	Host  uint16 `json:"host"` // on Config.Address
+	Guest uint16 `json:"guest"`
+}
+
+// Published is one port as it stands.
+type Published = publish.Published
+
+// Load reads a file that Save wrote.
+func Load(path string) (Config, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return Config{}, err
+	}
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.DisallowUnknownFields()
+	var c Config
+	if err := decoder.Decode(&c); err != nil {
+		return Config{}, fmt.Errorf("read the agent's configuration %s: %w", path, err)
+	}
+	return c, c.validate()
+}
+
+// Save writes the configuration in one step, readable by its owner only.
+func (c Config) Save(path string) error {
+	data, err := json.MarshalIndent(c, "", "  ")
+	if err != nil {
+		return err
+	}
+	return renameio.WriteFile(path, append(data, '\n'), 0o600)
+}
+
+// validate names all problems at once.
+func (c Config) validate() error {
+	var problems []error
+	if !c.Address.IsLoopback() {
+		problems = append(problems, fmt.Errorf("address: %q is not a loopback address", c.Address))
+	}
+	for name, path := range map[string]string{"networkSocket": c.NetworkSocket, "apiSocket": c.APISocket} {
+		if !filepath.IsAbs(path) {
+			problems = append(problems, fmt.Errorf("%s: %q is not an absolute path", name, path))
+		}
+	}
+	if !c.Guest.Is4() {
+		problems = append(problems, fmt.Errorf("guest: %q is not an IPv4 address", c.Guest))
+	}
+	if _, err := net.ParseMAC(c.GuestMAC); err != nil {
+		problems = append(problems, fmt.Errorf("guestMAC: %w", err))
+	}
+	for i, port := range c.Ports {
+		if port.Host == 0 || port.Guest == 0 {
+			problems = append(problems, fmt.Errorf("ports[%d]: host and guest must be above 0", i))
+		}
+	}
+	return errors.Join(problems...)
+}

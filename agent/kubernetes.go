@@ -1,0 +1,154 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
+
+	"github.com/skiff-k8s/skiff/agent/network"
+	"github.com/skiff-k8s/skiff/agent/publish"
+	"github.com/skiff-k8s/skiff/agent/services"
+)
+
+const (
+	kubeletPort  = 10250
+	probeTimeout = 1500 * time.Millisecond
+)
+
+// watcher is the agent's side of Kubernetes: at most one cluster whose Services are published.
+type watcher struct {
+	config    Config
+	network   *network.Network
+	publisher *publish.Publisher
+	log       *slog.Logger
+
+	mu         sync.Mutex
+	kubeconfig []byte
+	client     kubernetes.Interface
+	end        func() // ends the watch and waits for it; nil when there is none
+}
+
+// watch begins to publish the Services of the cluster that kubeconfig names, until ctx ends or it is called for another.
+func (w *watcher) watch(ctx context.Context, kubeconfig []byte) error {
+	config, err := clientcmd.RESTConfigFromKubeConfig(kubeconfig)
+	if err != nil {
+		return fmt.Errorf("read the kubeconfig: %w", err)
+	}
+	config.Dial = w.dial
+	config.UserAgent = "skiff-agent"
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return fmt.Errorf("use the kubeconfig: %w", err)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if bytes.Equal(w.kubeconfig, kubeconfig) {
+		return nil
+	}
+	if w.end != nil {
+		w.end()
+	}
+	w.kubeconfig, w.client = kubeconfig, client
+	// client-go speaks of every attempt; its own words are for those who debug it.
+	ctx, cancel := context.WithCancel(klog.NewContext(ctx, logr.Discard()))
+	run := &services.Watcher{Client: client, Place: w.place(), Publisher: w.publisher, Log: w.log}
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := run.Run(ctx); err != nil {
+			w.log.Error("Services are not watched", "err", err)
+		}
+	})
+	w.end = func() {
+		cancel()
+		running.Wait()
+	}
+	return nil
+}
+
+func (w *watcher) place() services.Place {
+	reserved := map[uint16]string{}
+	for _, port := range w.config.Ports {
+		reserved[port.Host] = port.Name
+	}
+	return services.Place{Address: w.config.Address, Guest: w.config.Guest, Reserved: reserved}
+}
+
+// dial reaches the API server. The kubeconfig names the address where it is published; from here the way through the
+// virtual network is shorter and does not depend on that.
+func (w *watcher) dial(ctx context.Context, protocol, address string) (net.Conn, error) {
+	target, err := netip.ParseAddrPort(address)
+	if err == nil && target.Addr() == w.config.Address {
+		for _, port := range w.config.Ports {
+			if port.Host == target.Port() {
+				return w.network.DialContext(ctx, netip.AddrPortFrom(w.config.Guest, port.Guest))
+			}
+		}
+	}
+	var dialer net.Dialer
+	return dialer.DialContext(ctx, protocol, address)
+}
+
+// stop ends the watch, if there is one, and waits for it.
+func (w *watcher) stop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.end != nil {
+		w.end()
+	}
+	w.kubeconfig, w.client, w.end = nil, nil, nil
+}
+
+// health asks the guest, each part at most for probeTimeout.
+func (w *watcher) health(ctx context.Context) (health Health, watching bool) {
+	w.mu.Lock()
+	client := w.client
+	w.mu.Unlock()
+	if !w.network.Connected() {
+		const off = "no machine is connected to the network"
+		return Health{Kubelet: off, APIServer: off}, client != nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	var both sync.WaitGroup
+	both.Go(func() { health.Kubelet = sentence(w.kubelet(ctx)) })
+	both.Go(func() { health.APIServer = sentence(apiServer(ctx, client)) })
+	both.Wait()
+	return health, client != nil
+}
+
+// kubelet reports whether the kubelet takes connections. What it would say needs its trust, and the API server knows better.
+func (w *watcher) kubelet(ctx context.Context) error {
+	conn, err := w.network.DialContext(ctx, netip.AddrPortFrom(w.config.Guest, kubeletPort))
+	if err != nil {
+		return fmt.Errorf("the kubelet does not answer: %w", err)
+	}
+	return conn.Close()
+}
+
+func apiServer(ctx context.Context, client kubernetes.Interface) error {
+	if client == nil {
+		return errors.New("the agent does not know the cluster's kubeconfig yet")
+	}
+	if err := client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error(); err != nil {
+		return fmt.Errorf("the API server is not ready: %w", err)
+	}
+	return nil
+}
+
+func sentence(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}

@@ -1,0 +1,172 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"time"
+
+	"github.com/gofrs/flock"
+	"github.com/sirupsen/logrus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/skiff-k8s/skiff/agent/mirror"
+	"github.com/skiff-k8s/skiff/agent/network"
+	"github.com/skiff-k8s/skiff/agent/publish"
+	"github.com/skiff-k8s/skiff/fail"
+)
+
+// mirrorPort is where containerd asks for images, at the gateway's address inside the virtual network.
+const mirrorPort = 5000
+
+// ErrRunning means that another process is this cluster's agent.
+var ErrRunning = errors.New("another agent runs for this cluster")
+
+// Run is the agent: it returns when ctx ends or a client asks for the end, and its sockets are gone then. It fails with
+// ErrRunning when the cluster has an agent already, and with fail.PortInUse when one of c.Ports is taken. What it does is
+// logged to log, one line each.
+func Run(ctx context.Context, c Config, log io.Writer) (err error) {
+	logger := slog.New(slog.NewTextHandler(log, nil))
+	ready := readyPipe()
+	defer func() { ready.failed(err) }()
+	logrus.SetOutput(io.Discard) // gvisor-tap-vsock's logger is the process's; its lines say nothing that is not logged here
+
+	if err := c.validate(); err != nil {
+		return err
+	}
+	unlock, err := lock(c)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	api := &api{stop: cancel}
+	defer api.ended() // the last thing that a client hears of
+	defer unlock()
+	defer cancel()
+
+	a, err := build(ctx, c, logger)
+	if err != nil {
+		return err
+	}
+	api.status, api.watch = a.status, func(kubeconfig []byte) error { return a.kubernetes.watch(ctx, kubeconfig) }
+	logger.Info("the agent starts", "profile", c.Profile, "address", c.Address, "pid", os.Getpid(), "offline", c.Offline)
+	err = a.serve(ctx, api.handler(), ready)
+	logger.Info("the agent ends", "err", err)
+	return err
+}
+
+// lock makes the folder of the sockets and this process the cluster's only agent.
+func lock(c Config) (unlock func(), err error) {
+	for _, socket := range []string{c.APISocket, c.NetworkSocket} {
+		if err := os.MkdirAll(filepath.Dir(socket), 0o700); err != nil {
+			return nil, err
+		}
+	}
+	file := flock.New(c.APISocket+".lock", flock.SetPermissions(0o600))
+	taken, err := file.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("lock %s: %w", file.Path(), err)
+	}
+	if !taken {
+		return nil, fail.New(fail.AgentFailed, "start the agent of cluster "+c.Profile, "%w", ErrRunning)
+	}
+	return func() { _ = file.Unlock() }, nil
+}
+
+// agent has the parts that a running agent is made of.
+type agent struct {
+	config     Config
+	log        *slog.Logger
+	network    *network.Network
+	publisher  *publish.Publisher
+	mirror     http.Handler
+	kubernetes *watcher
+}
+
+func build(ctx context.Context, c Config, log *slog.Logger) (*agent, error) {
+	net, err := network.New(c.Guest, c.GuestMAC, log)
+	if err != nil {
+		return nil, err
+	}
+	publisher, err := publish.New(ctx, c.Address, net, log)
+	if err != nil {
+		return nil, err
+	}
+	images, err := mirror.New(mirror.Config{Layout: c.Mirror, Cache: c.Cache, Offline: c.Offline, Log: log})
+	if err != nil {
+		return nil, err
+	}
+	return &agent{
+		config: c, log: log, network: net, publisher: publisher, mirror: images,
+		kubernetes: &watcher{config: c, network: net, publisher: publisher, log: log},
+	}, nil
+}
+
+func (a *agent) serve(ctx context.Context, api http.Handler, ready *pipe) error {
+	fixed := make([]publish.Request, 0, len(a.config.Ports))
+	for _, port := range a.config.Ports {
+		fixed = append(fixed, publish.Request{
+			Name: port.Name, Protocol: publish.TCP, Port: port.Host, Guest: netip.AddrPortFrom(a.config.Guest, port.Guest),
+		})
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	// From here on everything is closed by ctx, also when a later step fails.
+	err := a.publisher.Fix(fixed)
+	group.Go(func() error { a.publisher.Run(ctx); return nil })
+	if err == nil {
+		err = a.open(ctx, group, api)
+	}
+	if err == nil {
+		ready.succeeded()
+	} else {
+		group.Go(func() error { return err }) // ends the group's ctx, and so the rest
+	}
+	err = group.Wait()
+	a.kubernetes.stop()
+	return err
+}
+
+// open makes the sockets and starts what is behind them.
+func (a *agent) open(ctx context.Context, group *errgroup.Group, api http.Handler) error {
+	machines, err := listen(a.config.NetworkSocket)
+	if err != nil {
+		return fmt.Errorf("listen for the machine: %w", err)
+	}
+	group.Go(func() error { return a.network.Serve(ctx, machines) })
+	images, err := a.network.Listen(mirrorPort)
+	if err != nil {
+		return err
+	}
+	serveHTTP(ctx, group, "registry mirror", a.mirror, images)
+	clients, err := listen(a.config.APISocket)
+	if err != nil {
+		return fmt.Errorf("listen for clients: %w", err)
+	}
+	serveHTTP(ctx, group, "API", api, clients)
+	return nil
+}
+
+func (a *agent) status(ctx context.Context) Status {
+	health, watching := a.kubernetes.health(ctx)
+	return Status{
+		PID: os.Getpid(), Version: version(), Profile: a.config.Profile, Address: a.config.Address,
+		Published: a.publisher.Published(), Connected: a.network.Connected(), Offline: a.config.Offline,
+		Watching: watching, Health: health,
+	}
+}
+
+func version() string {
+	if build, ok := debug.ReadBuildInfo(); ok {
+		return build.Main.Version
+	}
+	return ""
+}
+
+const headerTimeout = 10 * time.Second

@@ -1,0 +1,152 @@
+// Package services decides which ports of a cluster's Services are published on the cluster's loopback address, and tells
+// Kubernetes so. Opening the ports is package publish's.
+package services
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/skiff-k8s/skiff/agent/publish"
+)
+
+// Place is where Services are published.
+type Place struct {
+	Address  netip.Addr // the cluster's loopback address
+	Guest    netip.Addr // where kube-proxy answers at node ports
+	Reserved map[uint16]string
+}
+
+// Decision is what follows from the Services of a cluster.
+type Decision struct {
+	Publish  []publish.Request // in the order of the Services' age; those that lost a port have Refused set
+	Statuses []Status          // only those that differ from what Kubernetes has
+	Refused  []Refusal
+}
+
+// Status is the load balancer status that a Service should have.
+type Status struct {
+	Service *corev1.Service
+	Ingress []corev1.LoadBalancerIngress // empty: none
+}
+
+// Refusal is a port that a Service asked for and does not get.
+type Refusal struct {
+	Service *corev1.Service
+	Reason  string // a sentence
+}
+
+// Decide is the whole policy. Services of type LoadBalancer get each port at its own number, and they and those of type
+// NodePort get the node ports at theirs. Of two Services that want the same port the older gets it. Services with a
+// load balancer class belong to somebody else (Kubernetes documentation, "Specifying class of load balancer
+// implementation"). It changes nothing that it is given.
+func Decide(list []*corev1.Service, place Place) Decision {
+	sorted := slices.SortedFunc(slices.Values(list), older)
+	d := decider{place: place, owners: map[key]string{}}
+	for number, name := range place.Reserved {
+		d.owners[key{publish.TCP, number}] = "skiff itself (" + name + ")"
+	}
+	// Load balancer ports first: a node port is a number that nobody chose, mostly.
+	for _, service := range sorted {
+		d.balance(service)
+	}
+	for _, service := range sorted {
+		d.nodePorts(service)
+	}
+	return d.Decision
+}
+
+func older(a, b *corev1.Service) int {
+	return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+}
+
+type key struct {
+	protocol publish.Protocol
+	number   uint16
+}
+
+type decider struct {
+	Decision
+	place  Place
+	owners map[key]string
+}
+
+func (d *decider) balance(service *corev1.Service) {
+	if service.Spec.Type != corev1.ServiceTypeLoadBalancer || service.Spec.LoadBalancerClass != nil {
+		return
+	}
+	published := false
+	for _, port := range service.Spec.Ports {
+		request := d.request(service, port, port.Port)
+		if port.NodePort == 0 && request.Refused == "" {
+			request.Refused = fmt.Sprintf("port %d has no node port to lead to (allocateLoadBalancerNodePorts is off)", port.Port)
+		}
+		published = d.add(service, request) || published
+	}
+	d.status(service, published)
+}
+
+func (d *decider) nodePorts(service *corev1.Service) {
+	switch service.Spec.Type {
+	case corev1.ServiceTypeNodePort:
+	case corev1.ServiceTypeLoadBalancer:
+	default:
+		return
+	}
+	for _, port := range service.Spec.Ports {
+		if port.NodePort != 0 {
+			d.add(service, d.request(service, port, port.NodePort))
+		}
+	}
+}
+
+// request is the wish to have port, of the number on the host, lead to its node port.
+func (d *decider) request(service *corev1.Service, port corev1.ServicePort, number int32) publish.Request {
+	request := publish.Request{
+		Name: cmp.Or(port.Name, fmt.Sprint(port.Port)), Namespace: service.Namespace, Service: service.Name,
+		Port: uint16(number), Guest: netip.AddrPortFrom(d.place.Guest, uint16(port.NodePort)),
+	}
+	switch port.Protocol {
+	case corev1.ProtocolUDP:
+		request.Protocol = publish.UDP
+	case corev1.ProtocolTCP, "":
+		request.Protocol = publish.TCP
+	default:
+		request.Protocol = publish.Protocol(port.Protocol)
+		request.Refused = fmt.Sprintf("port %d speaks %s, and only TCP and UDP can be published", number, port.Protocol)
+	}
+	return request
+}
+
+// add gives the request its port if nobody has it, and reports whether.
+func (d *decider) add(service *corev1.Service, request publish.Request) bool {
+	owner, taken := d.owners[key{request.Protocol, request.Port}]
+	if taken && request.Refused == "" {
+		request.Refused = fmt.Sprintf("port %d of %s belongs to %s", request.Port, d.place.Address, owner)
+	}
+	d.Publish = append(d.Publish, request)
+	if request.Refused != "" {
+		d.Decision.Refused = append(d.Decision.Refused, Refusal{service, request.Refused})
+		return false
+	}
+	d.owners[key{request.Protocol, request.Port}] = "Service " + service.Namespace + "/" + service.Name
+	return true
+}
+
+// status notes the status to write, if it differs. Mode Proxy tells kube-proxy not to answer for the address inside the
+// cluster (Kubernetes documentation, "Specifying IPMode of load balancer status").
+func (d *decider) status(service *corev1.Service, published bool) {
+	mode := corev1.LoadBalancerIPModeProxy
+	ours := corev1.LoadBalancerIngress{IP: d.place.Address.String(), IPMode: &mode}
+	has := service.Status.LoadBalancer.Ingress
+	same := len(has) == 1 && has[0].IP == ours.IP && has[0].IPMode != nil && *has[0].IPMode == mode
+	switch {
+	case published && !same:
+		d.Statuses = append(d.Statuses, Status{service, []corev1.LoadBalancerIngress{ours}})
+	case !published && len(has) == 1 && has[0].IP == ours.IP:
+		d.Statuses = append(d.Statuses, Status{service, nil})
+	}
+}
