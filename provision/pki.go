@@ -1,0 +1,199 @@
+package provision
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/renameio/v2"
+	"golang.org/x/sync/errgroup"
+)
+
+// PKI holds all keys and certificates of one cluster. Make it with EnsurePKI; it does not change afterwards.
+type PKI struct {
+	Renewed []string // names of the files made by this call, sorted; all of them for a new cluster
+	files   map[string][]byte
+}
+
+// EnsurePKI returns the keys and certificates of the cluster that config describes. What lies in dir, from an earlier
+// call, is used again. A certificate that is missing, ends within 30 days or is for other names is made anew; an
+// authority never is as long as its key can be read, except when it is about to end, and then all it signed with it. dir
+// and its files are readable by the owner only.
+func EnsurePKI(dir string, config Config, now time.Time) (*PKI, error) {
+	p := &PKI{files: map[string][]byte{}}
+	var mu sync.Mutex
+	add := func(file string, made bool, contents map[string][]byte) {
+		mu.Lock()
+		defer mu.Unlock()
+		for suffix, content := range contents {
+			p.files[file+suffix] = content
+		}
+		if made {
+			p.Renewed = append(p.Renewed, file)
+		}
+	}
+	authority := map[string]*pair{}
+	for _, want := range authorities() { // three keys: not worth a goroutine
+		ca, err := ensure(dir, want, nil, now, now.Add(caLife))
+		if err != nil {
+			return nil, err
+		}
+		authority[want.file] = ca
+		if err := addPair(add, want.file, ca); err != nil {
+			return nil, err
+		}
+	}
+	var group errgroup.Group
+	for _, want := range config.leaves() {
+		group.Go(func() error {
+			leaf, err := ensure(dir, want, authority[want.ca], now, now.Add(config.CertificateLife))
+			if err != nil {
+				return err
+			}
+			return addPair(add, want.file, leaf)
+		})
+	}
+	group.Go(func() error { return serviceAccountKey(dir, add) })
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	slices.Sort(p.Renewed)
+	if err := p.addKubeconfigs(config); err != nil {
+		return nil, err
+	}
+	return p, p.store(dir)
+}
+
+type adder func(file string, made bool, contents map[string][]byte)
+
+func addPair(add adder, file string, p *pair) error {
+	key, err := keyPEM(p.key)
+	if err != nil {
+		return fmt.Errorf("encode key %q: %w", file, err)
+	}
+	add(file, p.made, map[string][]byte{".crt": p.certPEM(), ".key": key})
+	return nil
+}
+
+// ensure reads a pair from dir or makes it.
+func ensure(dir string, want certificate, issuer *pair, now, end time.Time) (*pair, error) {
+	path := filepath.Join(dir, filepath.FromSlash(want.file))
+	cert, certErr := os.ReadFile(path + ".crt")
+	key, keyErr := os.ReadFile(path + ".key")
+	for _, err := range []error{certErr, keyErr} {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("read certificate: %w", err)
+		}
+	}
+	if certErr == nil && keyErr == nil {
+		if p, err := parsePair(cert, key); err == nil && want.check(p, issuer, now) == nil {
+			return p, nil
+		}
+	}
+	p, err := issue(want, issuer, now, end)
+	if err != nil {
+		return nil, fmt.Errorf("make certificate %q: %w", want.file, err)
+	}
+	return p, nil
+}
+
+// serviceAccountKey is the key that signs the tokens of service accounts. It is kept for ever, as tokens outlive it.
+func serviceAccountKey(dir string, add adder) error {
+	private, err := os.ReadFile(filepath.Join(dir, "sa.key"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("read key: %w", err)
+	}
+	made := false
+	key, err := parseKey(private)
+	if err != nil {
+		made = true
+		if key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
+			return fmt.Errorf("make key of service accounts: %w", err)
+		}
+		if private, err = keyPEM(key); err != nil {
+			return fmt.Errorf("encode key of service accounts: %w", err)
+		}
+	}
+	der, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
+		return fmt.Errorf("encode key of service accounts: %w", err)
+	}
+	public := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
+	add("sa", made, map[string][]byte{".key": private, ".pub": public})
+	return nil
+}
+
+// store writes what is not in dir yet.
+func (p *PKI) store(dir string) error {
+	for name, content := range p.files {
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		if old, err := os.ReadFile(path); err == nil && string(old) == string(content) {
+			continue
+		}
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return fmt.Errorf("store keys and certificates: %w", err)
+		}
+		if err := renameio.WriteFile(path, content, 0o600, renameio.WithStaticPermissions(0o600)); err != nil {
+			return fmt.Errorf("store keys and certificates: %w", err)
+		}
+	}
+	return nil
+}
+
+// Kubeconfig is the administrator's kubeconfig for use on the host, with all keys in it. Its user is of the group
+// kubeadm:cluster-admins, to which kubeadm gives its rights.
+func (p *PKI) Kubeconfig() []byte { return p.files["kubeconfig"] }
+
+// superAdmin returns the client certificate that may do everything from the API server's first moment.
+func (p *PKI) superAdmin() (cert, key []byte) {
+	return p.files[superAdminCert+".crt"], p.files[superAdminCert+".key"]
+}
+
+func (p *PKI) ca() []byte { return p.files["ca.crt"] }
+
+// TLS returns the super administrator's certificate and the authority, to talk to the API server.
+func (p *PKI) TLS() (*tls.Config, error) {
+	cert, key := p.superAdmin()
+	own, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		return nil, fmt.Errorf("read administrator's certificate: %w", err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(p.ca())
+	return &tls.Config{Certificates: []tls.Certificate{own}, RootCAs: roots, MinVersion: tls.VersionTLS13}, nil
+}
+
+// Guest returns the files that the machine needs, with their paths there.
+func (p *PKI) Guest() []File {
+	var files []File
+	for name, content := range p.files {
+		mode := fs.FileMode(0o600)
+		path := "/etc/kubernetes/pki/" + name
+		switch {
+		case name == "kubeconfig" || strings.HasPrefix(name, "clients/"):
+			continue // on the host, and in the kubeconfigs
+		case strings.HasSuffix(name, ".conf"):
+			path = "/etc/kubernetes/" + name
+		case strings.HasPrefix(name, kubeletServer+"."):
+			path = "/var/lib/kubelet/pki/kubelet" + filepath.Ext(name) // kubelet's own name for them
+		}
+		if strings.HasSuffix(name, ".crt") || strings.HasSuffix(name, ".pub") {
+			mode = 0o644
+		}
+		files = append(files, File{Path: path, Mode: mode, Body: content})
+	}
+	sortFiles(files)
+	return files
+}
