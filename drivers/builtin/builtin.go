@@ -1,0 +1,70 @@
+// Package builtin has the list of the drivers that skiff is built with. Only cmd imports it: everyone else is handed a
+// drivers.Driver.
+package builtin
+
+import (
+	"context"
+	"strings"
+
+	"github.com/skiff-k8s/skiff/drivers"
+	"github.com/skiff-k8s/skiff/drivers/qemu"
+	"github.com/skiff-k8s/skiff/fail"
+	"github.com/skiff-k8s/skiff/machine"
+	"github.com/skiff-k8s/skiff/provision/ssh"
+)
+
+// Auto stands for the first driver that works here.
+const Auto = "auto"
+
+// Options say what drivers work with.
+type Options struct {
+	// AcceleratorMemory is the file in which it is remembered what speeds guests up on this host; it may be deleted at any
+	// time, and its folder must exist for it to be written.
+	AcceleratorMemory string
+}
+
+// Names returns the names of the drivers, in the order in which Auto tries them.
+func Names() []string { return []string{"qemu"} }
+
+// New returns the driver of that name or alias. "auto" gives the first one whose Check has no Failure, and when none is
+// so, the first one, whose findings say what to do. An unknown name gives fail.DriverNotFound.
+func New(ctx context.Context, name string, options Options) (drivers.Driver, error) {
+	switch name {
+	case Auto, "":
+		return first(ctx, options), nil
+	case "qemu", "qemu2":
+		return newQEMU(options), nil
+	case "libvirt", "kvm2", "kvm", "ssh", "generic", "vfkit", "virtualbox", "podman", "docker":
+		return nil, fail.New(fail.DriverNotFound, "use driver "+name, "it is not in this version of skiff; there is: %s", strings.Join(Names(), ", "))
+	}
+	return nil, fail.New(fail.DriverNotFound, "use driver "+name, "no driver has that name; there is: %s", strings.Join(Names(), ", "))
+}
+
+// All returns every driver, in the order of Names, for looking at what this host can do.
+func All(options Options) []drivers.Driver { return []drivers.Driver{newQEMU(options)} }
+
+func newQEMU(options Options) drivers.Driver {
+	return qemu.New(qemu.Options{
+		Runner: func(target machine.SSH) machine.Runner { return ssh.New(target) },
+		Memory: options.AcceleratorMemory,
+	})
+}
+
+func first(ctx context.Context, options Options) drivers.Driver {
+	all := All(options)
+	for _, driver := range all {
+		if healthy(driver.Check(ctx)) {
+			return driver
+		}
+	}
+	return all[0]
+}
+
+func healthy(findings []drivers.Finding) bool {
+	for _, finding := range findings {
+		if finding.Level == drivers.Failure {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,100 @@
+package qemu
+
+import (
+	"encoding/json"
+	"strconv"
+	"strings"
+
+	"github.com/skiff-k8s/skiff/machine"
+)
+
+// accelerator is what executes the guest's instructions.
+type accelerator string
+
+// The accelerators, by QEMU's names.
+const (
+	kvm accelerator = "kvm"
+	hvf accelerator = "hvf"
+	tcg accelerator = "tcg" // software emulation
+)
+
+// args returns the arguments of the QEMU process that is the machine (QEMU documentation, "Invocation").
+func args(spec machine.Spec, accel accelerator) []string {
+	f := filesOf(spec)
+	list := []string{
+		"-name", "guest=" + escape("skiff "+spec.Cluster+" "+spec.Name),
+		"-pidfile", f.pid(),
+		"-qmp", "unix:" + escape(f.monitor()) + ",server=on,wait=off",
+		"-chardev", "file,id=console,append=on,path=" + escape(f.console()),
+		"-serial", "chardev:console",
+	}
+	list = append(list, board(accel)...)
+	list = append(list,
+		// QEMU starts no programs and gains no rights, so a guest that breaks out of it finds less.
+		"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+		"-smp", strconv.Itoa(spec.CPUs),
+		"-m", strconv.Itoa(spec.MemoryMiB)+"M",
+		"-kernel", spec.Image.Kernel,
+		"-initrd", spec.Image.Initrd,
+		"-append", spec.Image.Cmdline,
+	)
+	list = append(list, disks(spec.Image.Disk, f)...)
+	return append(list,
+		"-netdev", "stream,id=net0,server=off,addr.type=unix,addr.path="+escape(spec.Network.Socket),
+		"-device", "virtio-net-pci,netdev=net0,romfile=,mac="+spec.Network.MAC,
+		"-device", "virtio-rng-pci",
+	)
+}
+
+// disks attaches the machine's disk as /dev/vda and the seed disk as /dev/vdb. What lies below the machine's disk is
+// named here, and not read from the disk's file, which the guest could have written to.
+func disks(base string, f files) []string {
+	type options map[string]any
+	file := func(path string) options { return options{"driver": "file", "filename": path} }
+	return []string{
+		"-blockdev", encode(options{"node-name": "base", "driver": "raw", "read-only": true, "file": file(base)}),
+		"-blockdev", encode(options{"node-name": "disk", "driver": "qcow2", "discard": "unmap", "file": options{
+			"driver": "file", "filename": f.disk(), "discard": "unmap",
+		}, "backing": "base"}),
+		"-blockdev", encode(options{"node-name": "seed", "driver": "raw", "read-only": true, "file": file(f.seed())}),
+		"-device", "virtio-blk-pci,drive=disk",
+		"-device", "virtio-blk-pci,drive=seed",
+	}
+}
+
+// board is the part that the probe shares with machines: what the accelerator must cope with.
+func board(accel accelerator) []string {
+	list := []string{
+		"-nodefaults", "-no-user-config", "-display", "none",
+		"-machine", "q35,graphics=off,usb=off,vmport=off",
+	}
+	if accel == tcg {
+		// The cache of translated code (MiB) holds all of Kubernetes, which is otherwise translated again and again.
+		return append(list, "-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max")
+	}
+	return append(list, "-accel", string(accel), "-cpu", "host")
+}
+
+// probeArgs boot the image's kernel with nothing but memory and a console on the standard output. The initrd answers to
+// skiff.probe=1 by printing probeMarker and powering off, before it looks for a disk.
+func probeArgs(image machine.Image, accel accelerator) []string {
+	return append(board(accel),
+		"-chardev", "stdio,id=console,signal=off",
+		"-serial", "chardev:console",
+		"-no-reboot",
+		"-smp", "2", // a second processor is started in another way than the first
+		"-m", "512M",
+		"-kernel", image.Kernel,
+		"-initrd", image.Initrd,
+		"-append", image.Cmdline+" skiff.probe=1",
+	)
+}
+
+// escape keeps commas in a value of QEMU's key=value lists.
+func escape(value string) string { return strings.ReplaceAll(value, ",", ",,") }
+
+// encode cannot fail on maps of strings and truth values.
+func encode(value any) string {
+	text, _ := json.Marshal(value) //nolint:errchkjson // see above
+	return string(text)
+}

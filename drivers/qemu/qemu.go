@@ -1,0 +1,137 @@
+// Package qemu runs machines with QEMU: one process per machine, which outlives the command that started it and is
+// managed over QMP, QEMU's machine protocol. There is no daemon. Everything about a machine is read from its files and its process,
+// so any number of skiff processes can look after it, one after the other.
+package qemu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/skiff-k8s/skiff/drivers"
+	"github.com/skiff-k8s/skiff/drivers/seed"
+	"github.com/skiff-k8s/skiff/fail"
+	"github.com/skiff-k8s/skiff/internal/host"
+	"github.com/skiff-k8s/skiff/machine"
+)
+
+// Options say what the driver works with.
+type Options struct {
+	// Runner returns how commands run in the guest. It is called once for each handle, and must not connect by itself.
+	Runner func(machine.SSH) machine.Runner
+	// Memory is the file in which the driver remembers which accelerator works here. Empty: it finds out each time.
+	Memory string
+	// StopTimeout is how long a guest may take to power off; 0: a minute, which a busy guest under emulation may need.
+	StopTimeout time.Duration
+	// QEMU and QEMUImg are the programs; empty: those of the host's architecture, found in PATH.
+	QEMU, QEMUImg string
+}
+
+var (
+	_ drivers.Driver      = (*Driver)(nil)
+	_ drivers.Accelerated = (*Driver)(nil)
+)
+
+// Driver is the drivers.Driver of QEMU.
+type Driver struct {
+	options Options
+	kvm     string // the device
+}
+
+// New returns the driver. It does not look at the host yet; Check does.
+func New(options Options) *Driver {
+	if options.StopTimeout == 0 {
+		options.StopTimeout = time.Minute
+	}
+	if options.QEMU == "" {
+		options.QEMU = "qemu-system-x86_64" // guest images are for amd64 alone
+	}
+	if options.QEMUImg == "" {
+		options.QEMUImg = "qemu-img"
+	}
+	return &Driver{options: options, kvm: "/dev/kvm"}
+}
+
+// Name returns "qemu".
+func (d *Driver) Name() string { return "qemu" }
+
+// Machine returns the handle of the machine that spec describes.
+func (d *Driver) Machine(spec machine.Spec) machine.Machine { return d.machine(spec) }
+
+// Create makes the machine's disk, a layer over the image's, and its seed disk. The layer comes last: a machine exists
+// when it does. A full disk gives fail.HostDiskFull.
+func (d *Driver) Create(ctx context.Context, spec machine.Spec) (machine.Machine, error) {
+	m := d.machine(spec)
+	release, err := m.files.lock(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("create machine %q: %w", spec.Name, err)
+	}
+	defer release()
+	if exists(m.files.disk()) {
+		return m, nil
+	}
+	if err := d.create(ctx, m); err != nil {
+		err = errors.Join(err, m.files.remove())
+		return nil, diskFull(fmt.Errorf("create machine %q: %w", spec.Name, err), spec.Dir)
+	}
+	return m, nil
+}
+
+func (d *Driver) create(ctx context.Context, m *Machine) error {
+	if !exists(m.spec.Image.Disk) {
+		return fmt.Errorf("the image's disk %q is not there", m.spec.Image.Disk)
+	}
+	if err := seed.Write(ctx, m.files.seed(), m.spec); err != nil {
+		return err
+	}
+	part := m.files.diskPart()
+	// The arguments after "--" cannot be taken for options, whatever the paths are.
+	_, err := output(ctx, d.options.QEMUImg, "create", "-q", "-f", "qcow2", "-F", "raw", "-b", m.spec.Image.Disk,
+		"--", part, fmt.Sprint(m.spec.DiskBytes))
+	if err != nil {
+		return fmt.Errorf("make its disk: %w", err)
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return os.Rename(part, m.files.disk())
+}
+
+// output runs a program on the host to its end; its error tells the last of what it complained about.
+func output(ctx context.Context, program string, args ...string) ([]byte, error) {
+	out, err := exec.CommandContext(ctx, program, args...).Output()
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("run %s: %w", program, ctx.Err())
+	}
+	var failed *exec.ExitError
+	if errors.As(err, &failed) {
+		return nil, fmt.Errorf("run %s: %w: %s", program, err, lastLines(failed.Stderr))
+	}
+	return out, err
+}
+
+// diskFull makes err a fail.HostDiskFull when the disk that holds dir is the cause. Programs say so only in words, so
+// after a failure the disk is asked.
+func diskFull(err error, dir string) error {
+	free, unknown := host.FreeBytes(dir)
+	const nothing = 1 << 20 // bytes; less than the smallest machine takes
+	if !errors.Is(err, syscall.ENOSPC) && (unknown != nil || free >= nothing) {
+		return err
+	}
+	return &fail.Error{ID: fail.HostDiskFull, Err: err, Hint: "Free some space on the disk that holds " + dir + "."}
+}
+
+// lastLines returns the end of what a program printed, in one line.
+func lastLines(printed []byte) string {
+	lines := strings.FieldsFunc(string(printed), func(r rune) bool { return r == '\n' || r == '\r' })
+	const enough = 3
+	if len(lines) > enough {
+		lines = lines[len(lines)-enough:]
+	}
+	return strings.Join(lines, "; ")
+}
