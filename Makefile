@@ -28,7 +28,7 @@ GOLANGCI_LINT := go tool -modfile=tools/go.mod golangci-lint
 GO_FILES = $$(find . -name '*.go' -not -path './.git/*' -not -path './bin/*' -not -path '*/node_modules/*')
 
 # Packages with a test that compares a generated page under site/content with its source, and rewrites it with -update.
-GENERATORS := ./fail
+GENERATORS := ./fail ./cmd/internal/cli
 
 .PHONY: help
 help: ## List the targets

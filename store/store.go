@@ -83,6 +83,9 @@ func (h Home) Built() string { return filepath.Join(h.Cache, "images", "current"
 // MirrorCache is the folder of blobs that the registry mirror fetched from upstream; shared by all clusters.
 func (h Home) MirrorCache() string { return filepath.Join(h.Cache, "mirror") }
 
+// AcceleratorMemory is where it is remembered what speeds up guests on this host.
+func (h Home) AcceleratorMemory() string { return filepath.Join(h.Cache, "accelerator.json") }
+
 // Clusters is the folder of all clusters.
 func (h Home) Clusters() string { return filepath.Join(h.State, "clusters") }
 

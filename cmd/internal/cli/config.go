@@ -1,0 +1,179 @@
+package cli
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/skiff-k8s/skiff/config"
+	"github.com/skiff-k8s/skiff/fail"
+	"github.com/skiff-k8s/skiff/store"
+)
+
+func (a *app) config() *cobra.Command {
+	get := &cobra.Command{
+		Use: "get KEY", Short: "Print a setting", Args: countArgs(1, 1), ValidArgsFunction: completeKeys,
+		Example: `  skiff config get memory`,
+		RunE: func(_ *cobra.Command, args []string) error {
+			if err := knownKey(args[0]); err != nil {
+				return err
+			}
+			value := a.settings.text(args[0])
+			return a.out.Data(map[string]string{args[0]: value}, func(w io.Writer) error {
+				_, err := fmt.Fprintln(w, value)
+				return err
+			})
+		},
+		Annotations: map[string]string{annotationFormats: "json yaml"},
+	}
+	set := &cobra.Command{
+		Use: "set KEY VALUE", Short: "Write a setting, for clusters made from now on", Args: countArgs(2, 2), ValidArgsFunction: completeKeys,
+		Example: `  skiff config set memory 4g`,
+		RunE: func(_ *cobra.Command, args []string) error {
+			if err := errors.Join(knownKey(args[0]), a.goodValue(args[0], args[1])); err != nil {
+				return err
+			}
+			return editSettings(a.settings.path, args[0], &args[1])
+		},
+	}
+	unset := &cobra.Command{
+		Use: "unset KEY", Short: "Take a setting out; the default returns", Args: countArgs(1, 1), ValidArgsFunction: completeKeys,
+		Example: `  skiff config unset memory`,
+		RunE: func(_ *cobra.Command, args []string) error {
+			if err := knownKey(args[0]); err != nil {
+				return err
+			}
+			return editSettings(a.settings.path, args[0], nil)
+		},
+	}
+	return group(&cobra.Command{
+		Use: "config", Short: "Read and write the settings",
+		Long: "Read and write the settings. They are, by the long names of `skiff start`'s flags:\n  " + strings.Join(settingKeys(), ", "),
+	}, get, set, unset, a.configView())
+}
+
+func (a *app) configView() *cobra.Command {
+	return &cobra.Command{
+		Use: "view", Short: "Print all settings, and where they come from", Args: noArgs,
+		Example:     `  skiff config view -o json`,
+		Annotations: map[string]string{annotationFormats: "json yaml"},
+		RunE: func(*cobra.Command, []string) error {
+			values := map[string]string{}
+			for _, key := range settingKeys() {
+				values[key] = a.settings.text(key)
+			}
+			return a.out.Data(values, func(w io.Writer) error {
+				for _, key := range settingKeys() {
+					from := map[source]string{fromFile: a.settings.path, fromEnv: envName(key), fromFlag: "--" + key}[a.settings.from(key)]
+					if from == "" {
+						from = "default"
+					}
+					if _, err := fmt.Fprintf(w, "%s: %s  # %s\n", key, a.settings.text(key), from); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		},
+	}
+}
+
+func knownKey(key string) error {
+	if known := settingKeys(); !slices.Contains(known, key) {
+		return unknownKey("of skiff", key, known)
+	}
+	return nil
+}
+
+// goodValue refuses what start would refuse as well.
+func (a *app) goodValue(key, value string) error {
+	var err error
+	switch facts := a.deps.Facts(); key {
+	case "profile":
+		err = config.ValidateProfile(value)
+	case "memory":
+		_, err = config.Memory(value, facts)
+	case "cpus":
+		_, err = config.CPUs(value, facts)
+	case "disk-size":
+		_, err = config.Disk(value)
+	case "driver":
+		if value != "auto" {
+			_, err = a.deps.Drivers(a.ctx, a.home)(value)
+		}
+	case "wait":
+		_, err = noWait(words(value))
+	default:
+		if err = checkSetting(key, value); err != nil {
+			err = fail.New(fail.FlagInvalid, fmt.Sprintf("set %s to %q", key, value), "%w", err)
+		}
+	}
+	return err
+}
+
+func completeKeys(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return settingKeys(), cobra.ShellCompDirectiveNoFileComp
+}
+
+// editSettings sets a key of the settings file, or takes it out when value is nil. Comments and order stay.
+func editSettings(path, key string, value *string) error {
+	content, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fail.New(fail.ConfigInvalid, "read settings", "%w", err)
+	}
+	var document yaml.Node
+	if err := yaml.Unmarshal(content, &document); err != nil {
+		return fail.New(fail.ConfigInvalid, "read settings "+path, "%w", err)
+	}
+	if len(document.Content) == 0 {
+		document = yaml.Node{Kind: yaml.DocumentNode, Content: []*yaml.Node{{Kind: yaml.MappingNode}}}
+	}
+	edit(document.Content[0], key, value)
+	var out bytes.Buffer
+	encoder := yaml.NewEncoder(&out)
+	encoder.SetIndent(2)
+	if err := encoder.Encode(&document); err != nil {
+		return fmt.Errorf("write settings: %w", err)
+	}
+	return store.Write(path, out.Bytes(), 0o600)
+}
+
+// edit changes one key of a YAML mapping. A value with commas becomes a list where the flag of that name is one.
+func edit(mapping *yaml.Node, key string, value *string) {
+	at := -1
+	for i := 0; i+1 < len(mapping.Content); i += 2 {
+		if mapping.Content[i].Value == key {
+			at = i
+		}
+	}
+	if value == nil {
+		if at >= 0 {
+			mapping.Content = slices.Delete(mapping.Content, at, at+2)
+		}
+		return
+	}
+	node := &yaml.Node{Kind: yaml.ScalarNode, Value: *value}
+	if flag := startFlags().Lookup(key); flag != nil && flag.Value.Type() == "stringSlice" {
+		node = &yaml.Node{Kind: yaml.SequenceNode, Style: yaml.FlowStyle}
+		for _, word := range words(*value) {
+			node.Content = append(node.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: word})
+		}
+	}
+	if at >= 0 {
+		node.LineComment = mapping.Content[at+1].LineComment
+		mapping.Content[at+1] = node
+		return
+	}
+	mapping.Content = append(mapping.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: key}, node)
+}

@@ -1,0 +1,173 @@
+// Package cli is the command line: it turns arguments, environment and the settings file into calls of package cluster,
+// and what comes back into words and an exit code. How anything is done is not its business.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/skiff-k8s/skiff/cluster"
+	"github.com/skiff-k8s/skiff/cmd/internal/ui"
+	"github.com/skiff-k8s/skiff/drivers"
+	"github.com/skiff-k8s/skiff/fail"
+	"github.com/skiff-k8s/skiff/internal/host"
+	"github.com/skiff-k8s/skiff/store"
+)
+
+// Streams is where commands read and write.
+type Streams = ui.Streams
+
+// Deps is what the commands work with. Tests hand in fakes.
+type Deps struct {
+	Version, Commit string
+	Env             func(name string) string // the process's environment
+	Facts           func() host.Facts
+	Drivers         func(context.Context, store.Home) func(name string) (drivers.Driver, error)
+	Agents          cluster.Agents
+	Kubernetes      cluster.Kubernetes
+	// RunAgent is the whole life of an agent's process.
+	RunAgent func(ctx context.Context, configFile string) error
+	// Observe, when not nil, is told every event before it is shown. A command waits for it to return.
+	Observe func(context.Context, cluster.Event)
+	// NewID makes the IDs of JSON events; nil for random ones.
+	NewID func() string
+}
+
+// exitError ends the process with a code and no message: what there is to say was said by the command that skiff ran.
+type exitError struct{ code int }
+
+func (e *exitError) Error() string { return fmt.Sprintf("exit with status %d", e.code) }
+
+// Main runs the command that args (without the program's name) ask for, and returns the exit code. The first Ctrl-C or
+// SIGTERM ends the command in order, a second one ends the process at once.
+func Main(ctx context.Context, args []string, streams Streams, deps Deps) int {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // from here on a signal does what it does by default
+
+	a := &app{deps: deps, streams: streams, command: strings.Join(append([]string{"skiff"}, args...), " "), ctx: ctx}
+	a.out = ui.New(streams, ui.Options{Env: deps.Env})
+	root := a.root()
+	root.SetArgs(args)
+	cmd, err := root.ExecuteContextC(ctx)
+	a.out.Close()
+	return a.code(ctx, cmd, err)
+}
+
+// code shows the error and says how the process ends.
+func (a *app) code(ctx context.Context, cmd *cobra.Command, err error) int {
+	var exit *exitError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &exit):
+		return exit.code
+	}
+	if ctx.Err() != nil && !fail.Is(err, fail.Interrupted) {
+		err = fail.New(fail.Interrupted, cmd.CommandPath(), "%w", context.Cause(ctx))
+	}
+	code := a.out.Fail(err)
+	if cmd.Name() == statusName {
+		return statusCannotTell + code
+	}
+	return code
+}
+
+// app is one run of skiff.
+type app struct {
+	deps     Deps
+	streams  Streams
+	command  string          // as it was typed; locks show it
+	ctx      context.Context //nolint:containedctx // of the whole run; drivers are looked for in it
+	flags    globals
+	settings *settings
+	home     store.Home
+	out      *ui.Printer
+}
+
+// globals are the flags of every command.
+type globals struct {
+	profile string
+	output  string
+	verbose int
+	quiet   bool
+	config  string
+}
+
+// prepare reads the settings, once flags are parsed and before a command runs.
+func (a *app) prepare(cmd *cobra.Command) error {
+	format, err := formatOf(cmd, a.flags.output)
+	if err != nil {
+		return err
+	}
+	a.out = ui.New(a.streams, ui.Options{
+		Format: format, Events: cmd.Annotations[annotationEvents] != "", Quiet: a.flags.quiet, Verbose: a.flags.verbose,
+		Env: a.deps.Env, NewID: a.deps.NewID,
+	})
+	if err := unsupported(cmd); err != nil {
+		return err
+	}
+	if a.home, err = store.Locate(a.deps.Env); err != nil {
+		return fail.New(fail.FlagInvalid, "find skiff's folder", "%w", err)
+	}
+	a.settings, err = readSettings(a.home, a.flags.config, a.deps.Env, cmd.Flags())
+	return err
+}
+
+// profile is the cluster to act on.
+func (a *app) profile() string { return a.settings.text("profile") }
+
+// manager returns the cluster manager of this run.
+func (a *app) manager() *cluster.Manager {
+	built := a.home.Built()
+	if dir := a.deps.Env("SKIFF_IMAGE"); dir != "" {
+		built = dir
+	}
+	return &cluster.Manager{
+		Home:       a.home,
+		Drivers:    a.deps.Drivers(a.ctx, a.home),
+		Agents:     a.deps.Agents,
+		Kubernetes: a.deps.Kubernetes,
+		Facts:      a.deps.Facts(),
+		Command:    a.command,
+		Kubeconfig: a.deps.Env("KUBECONFIG"),
+		Built:      built,
+	}
+}
+
+// sink shows events, after those who observe them.
+func (a *app) sink(ctx context.Context) cluster.Sink {
+	return func(e cluster.Event) {
+		if a.deps.Observe != nil {
+			a.deps.Observe(ctx, e)
+		}
+		a.out.Event(e)
+	}
+}
+
+// Annotations of commands.
+const (
+	annotationFormats = "formats" // formats of --output besides text
+	annotationEvents  = "events"  // with -o json, stdout is a stream of events
+)
+
+// formatOf checks --output against what the command can print.
+func formatOf(cmd *cobra.Command, output string) (ui.Format, error) {
+	if output == "" {
+		return ui.Text, nil
+	}
+	allowed := append([]string{"text"}, strings.Fields(cmd.Annotations[annotationFormats])...)
+	for _, one := range allowed {
+		if output == one {
+			return ui.Format(output), nil
+		}
+	}
+	return "", fail.New(fail.FlagInvalid, "read --output "+output, "%s prints %s", cmd.CommandPath(), strings.Join(allowed, ", "))
+}

@@ -1,0 +1,171 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+	"github.com/spf13/viper"
+
+	"github.com/skiff-k8s/skiff/fail"
+	"github.com/skiff-k8s/skiff/store"
+)
+
+// source is where a value comes from.
+type source int
+
+const (
+	fromDefault source = iota
+	fromFile
+	fromEnv
+	fromFlag
+)
+
+// settings holds what the user decided, by the long names of flags: flag before environment before settings file before
+// default. It is the only user of viper.
+type settings struct {
+	viper *viper.Viper
+	flags *pflag.FlagSet
+	env   map[string]bool // keys that the environment sets
+	path  string
+}
+
+// settingKeys are the names that the settings file may have: those of start's flags, and the profile. What a single start
+// is asked for is no setting.
+func settingKeys() []string {
+	keys := []string{"profile"}
+	startFlags().VisitAll(func(flag *pflag.Flag) {
+		if !flag.Hidden && flag.Name != "dry-run" {
+			keys = append(keys, flag.Name)
+		}
+	})
+	slices.Sort(keys)
+	return keys
+}
+
+// readSettings reads the settings file (the one at path when it is not empty), the environment and the parsed flags.
+func readSettings(home store.Home, path string, env func(string) string, flags *pflag.FlagSet) (*settings, error) {
+	s := &settings{viper: viper.New(), flags: flags, env: map[string]bool{}, path: path}
+	s.viper.SetConfigType("yaml")
+	if s.path == "" {
+		s.path = env("SKIFF_CONFIG")
+	}
+	named := s.path != ""
+	if !named {
+		s.path = home.Settings()
+	}
+	if err := s.readFile(named); err != nil {
+		return nil, err
+	}
+	if err := s.viper.BindPFlags(flags); err != nil {
+		return nil, err
+	}
+	if flags.Lookup("memory") == nil { // another command than start
+		_ = s.viper.BindPFlags(startFlags())
+	}
+	var problems []error
+	for _, key := range settingKeys() {
+		problems = append(problems, s.readEnv(key, env(envName(key))))
+	}
+	return s, errors.Join(problems...)
+}
+
+// envName is the variable that stands for a flag.
+func envName(key string) string { return "SKIFF_" + strings.ToUpper(strings.ReplaceAll(key, "-", "_")) }
+
+// readFile reads the settings file. One that nobody named need not exist.
+func (s *settings) readFile(named bool) error {
+	file, err := os.Open(s.path)
+	if errors.Is(err, fs.ErrNotExist) && !named {
+		return nil
+	}
+	if err != nil {
+		return fail.New(fail.ConfigInvalid, "read settings", "%w", err)
+	}
+	defer func() { _ = file.Close() }()
+	if err := s.viper.ReadConfig(file); err != nil {
+		return fail.New(fail.ConfigInvalid, "read settings "+s.path, "%w", err)
+	}
+	known := settingKeys()
+	var problems []error
+	for key, value := range s.viper.AllSettings() {
+		if !slices.Contains(known, key) {
+			problems = append(problems, unknownKey(s.path, key, known))
+			continue
+		}
+		if err := checkSetting(key, value); err != nil {
+			problems = append(problems, fail.New(fail.ConfigInvalid, fmt.Sprintf("read settings %s: %s", s.path, key), "%w", err))
+		}
+	}
+	slices.SortFunc(problems, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return errors.Join(problems...)
+}
+
+func unknownKey(where, key string, known []string) error {
+	return fail.New(fail.ConfigUnknownKey, "read settings "+where, "there is no setting %q", key).
+		WithHint("%s", didYouMean(key, known, "The settings are: "+strings.Join(known, ", ")+".")).WithNext("skiff config view")
+}
+
+// checkSetting tries a value on the flag of the same name.
+func checkSetting(key string, value any) error {
+	flag := startFlags().Lookup(key)
+	if flag == nil {
+		return nil // the profile, which is checked when it is used
+	}
+	return flag.Value.Set(strings.Join(words(value), ","))
+}
+
+// readEnv takes a value of the environment, unless a flag says otherwise.
+func (s *settings) readEnv(key, value string) error {
+	if flag := s.flags.Lookup(key); value == "" || flag != nil && flag.Changed {
+		return nil
+	}
+	if err := checkSetting(key, value); err != nil {
+		return fail.New(fail.FlagInvalid, "read "+envName(key), "%w", err)
+	}
+	s.env[key] = true
+	s.viper.Set(key, value)
+	return nil
+}
+
+// from says where the value of key comes from.
+func (s *settings) from(key string) source {
+	flag := s.flags.Lookup(key)
+	switch {
+	case flag != nil && flag.Changed:
+		return fromFlag
+	case s.env[key]:
+		return fromEnv
+	case s.viper.InConfig(key):
+		return fromFile
+	}
+	return fromDefault
+}
+
+func (s *settings) text(key string) string { return strings.Join(s.list(key), ",") }
+
+func (s *settings) yes(key string) bool { return s.viper.GetBool(key) }
+
+// list returns a value with several words; in the environment they are separated by commas.
+func (s *settings) list(key string) []string { return words(s.viper.Get(key)) }
+
+// words takes a value of a YAML file, a variable or a flag apart.
+func words(value any) []string {
+	var list []string
+	switch value := value.(type) {
+	case nil:
+	case []string:
+		list = value
+	case []any:
+		for _, one := range value {
+			list = append(list, fmt.Sprint(one))
+		}
+	default:
+		list = strings.Split(fmt.Sprint(value), ",")
+	}
+	return slices.DeleteFunc(slices.Clone(list), func(word string) bool { return strings.TrimSpace(word) == "" })
+}

@@ -1,0 +1,258 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/skiff-k8s/skiff/cluster"
+	"github.com/skiff-k8s/skiff/cmd/internal/ui"
+	"github.com/skiff-k8s/skiff/config"
+	"github.com/skiff-k8s/skiff/fail"
+)
+
+// startFlags are the flags that say what a cluster should be and how it is started.
+func startFlags() *pflag.FlagSet {
+	flags := pflag.NewFlagSet("start", pflag.ContinueOnError)
+	flags.StringP("driver", "d", "auto", "what makes the machine; auto is the first that works")
+	flags.StringP("memory", "m", "", "memory: 4096 (MiB), 4g or max (default a quarter of this computer's, 2048 to 6144 MiB)")
+	flags.String("cpus", "2", "processors: a number or max")
+	flags.String("disk-size", "20g", "size of the disk; it takes only what is used")
+	flags.String("kubernetes-version", "", "version of Kubernetes (default that of the guest image)")
+	flags.StringSlice("addons", nil, "addons to enable, as in a,b")
+	flags.StringSlice("apiserver-names", nil, "further names in the API server's certificate")
+	flags.StringSlice("apiserver-ips", nil, "further addresses in the API server's certificate")
+	flags.String("wait", "all", "what to wait for: all or none (true, false and minikube's component names are understood)")
+	flags.Duration("wait-timeout", 6*time.Minute, "limit of the wait")
+	flags.Bool("offline", false, "never go to the network, for image pulls of pods either")
+	flags.Bool("keep-context", false, "leave kubectl's current context alone")
+	flags.Bool("dry-run", false, "print what would be done, and do nothing")
+	flags.Bool("force", false, "start also when this computer has too little memory or too few processors")
+	flags.Bool("delete-on-failure", false, "remove a cluster whose creation failed, also where a second start could go on")
+	flags.SortFlags = false
+	return flags
+}
+
+func (a *app) start() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "start", Short: "Make the cluster, or boot it again",
+		Long: `Make the cluster when there is none, boot it when it is stopped, and mend what is broken.
+On a cluster that runs well it does nothing. It returns when the cluster can be used.`,
+		Example: `  skiff start
+  skiff start -p dev --memory 4g --cpus 4
+  skiff start --addons ingress
+  skiff start --dry-run`,
+		Args:        noArgs,
+		Annotations: map[string]string{annotationFormats: "json", annotationEvents: "yes"},
+		RunE:        func(cmd *cobra.Command, _ []string) error { return a.runStart(cmd) },
+	}
+	cmd.Flags().SortFlags = false
+	cmd.Flags().AddFlagSet(startFlags())
+	accepted(cmd.Flags())
+	refuseStart(cmd.Flags())
+	_ = cmd.RegisterFlagCompletionFunc("addons", a.completeAddons)
+	return cmd
+}
+
+func (a *app) runStart(cmd *cobra.Command) error {
+	began := time.Now()
+	if err := checkAccepted(cmd); err != nil {
+		return err
+	}
+	manager, profile := a.manager(), a.profile()
+	options, err := a.startOptions(cmd, manager)
+	if err != nil {
+		return err
+	}
+	if options.DryRun {
+		started, err := manager.Start(cmd.Context(), options, nil)
+		if err != nil {
+			return err
+		}
+		return a.out.Data(planOf(started.Plan), func(w io.Writer) error {
+			_, err := fmt.Fprint(w, started.Plan)
+			return err
+		})
+	}
+	log := newEventLog(a.home.Cluster(profile).Events())
+	defer log.close()
+	sink := a.sink(cmd.Context())
+	started, err := manager.Start(cmd.Context(), options, func(e cluster.Event) {
+		log.write(e)
+		sink(e)
+	})
+	if err != nil {
+		log.fail(err)
+		return err
+	}
+	a.summary(started, time.Since(began))
+	return nil
+}
+
+// startOptions puts together what was asked for. All problems are reported at once.
+func (a *app) startOptions(cmd *cobra.Command, manager *cluster.Manager) (cluster.StartOptions, error) {
+	s := a.settings
+	options := cluster.StartOptions{
+		Profile: a.profile(), DryRun: s.yes("dry-run"), Force: s.yes("force"), KeepContext: s.yes("keep-context"),
+		DeleteOnFailure: s.yes("delete-on-failure"), WaitTimeout: s.viper.GetDuration("wait-timeout"),
+	}
+	if err := config.ValidateProfile(options.Profile); err != nil {
+		return options, err
+	}
+	_, err := os.Lstat(a.home.Cluster(options.Profile).File())
+	exists := err == nil
+	// On a cluster that exists, what is stored stands in for settings file and defaults.
+	asked := func(key string) bool {
+		return s.from(key) >= fromEnv || s.from(key) == fromFile && !exists
+	}
+	var problems []error
+	w := &options.Wanted
+	if asked("memory") {
+		problems = append(problems, into(&w.MemoryMiB)(config.Memory(s.text("memory"), manager.Facts)))
+	}
+	if asked("cpus") {
+		problems = append(problems, into(&w.CPUs)(config.CPUs(s.text("cpus"), manager.Facts)))
+	}
+	if asked("disk-size") {
+		problems = append(problems, into(&w.DiskBytes)(config.Disk(s.text("disk-size"))))
+	}
+	if driver, _ := cmd.Flags().GetString("vm-driver"); driver != "" {
+		w.Driver = &driver
+	}
+	for key, field := range map[string]**string{"driver": &w.Driver, "kubernetes-version": &w.KubernetesVersion} {
+		if text := s.text(key); asked(key) && (key != "driver" || text != "auto" || !exists) {
+			*field = &text
+		}
+	}
+	for key, field := range map[string]*[]string{"addons": &w.Addons, "apiserver-names": &w.APIServerNames, "apiserver-ips": &w.APIServerIPs} {
+		if asked(key) {
+			*field = s.list(key)
+		}
+	}
+	if asked("offline") {
+		offline := s.yes("offline")
+		w.Offline = &offline
+	}
+	options.NoWait, err = noWait(s.list("wait"))
+	return options, errors.Join(append(problems, err)...)
+}
+
+// into stores a value that was parsed, and hands its error on.
+func into[T any](field **T) func(T, error) error {
+	return func(value T, err error) error {
+		if err == nil {
+			*field = &value
+		}
+		return err
+	}
+}
+
+// noWait reads --wait. Minikube's names of single components are understood, and all is waited for: it is one condition.
+func noWait(names []string) (bool, error) {
+	if len(names) == 1 && (names[0] == "none" || names[0] == "false") {
+		return true, nil
+	}
+	known := []string{"all", "true", "apiserver", "system_pods", "default_sa", "apps_running", "node_ready", "kubelet", "extra"}
+	for _, name := range names {
+		if !slices.Contains(known, name) {
+			return false, fail.New(fail.FlagInvalid, fmt.Sprintf("read --wait %q", name), "it is none of all, none and %s", strings.Join(known[2:], ", "))
+		}
+	}
+	return false, nil
+}
+
+// summary ends a start: what there is now, and what to do with it.
+func (a *app) summary(started cluster.Started, took time.Duration) {
+	c := started.Config
+	where := fmt.Sprintf("context %q, address %s", c.Profile, c.Address)
+	if len(started.Plan.Steps) == 0 {
+		a.out.Info(c.Profile, "Cluster %s is running already: %s.", c.Profile, where)
+		return
+	}
+	own := ""
+	if c.Profile != a.currentDefault() {
+		own = " -p " + c.Profile
+	}
+	a.out.Info(c.Profile, "Cluster %s is ready after %s: %s.", c.Profile, ui.Duration(took), where)
+	a.out.Info(c.Profile, "Next:  skiff kubectl%s -- get pods -A\n       skiff addons enable ingress%s\n       skiff stop%s", own, own, own)
+}
+
+// currentDefault is the profile that commands without -p act on.
+func (a *app) currentDefault() string {
+	if profile := a.deps.Env("SKIFF_PROFILE"); profile != "" {
+		return profile
+	}
+	if a.settings.viper.InConfig("profile") {
+		// A flag hides the file's value from viper, so this asks without flags.
+		if plain, err := readSettings(a.home, a.flags.config, a.deps.Env, pflag.NewFlagSet("", pflag.ContinueOnError)); err == nil {
+			return plain.text("profile")
+		}
+	}
+	return defaultProfile
+}
+
+// planned is a plan as JSON has it.
+type planned struct {
+	Profile string        `json:"profile"`
+	Steps   []plannedStep `json:"steps"`
+}
+
+type plannedStep struct {
+	ID   string `json:"id"`
+	Text string `json:"text"`
+	Why  string `json:"why"`
+}
+
+func planOf(plan cluster.Plan) planned {
+	out := planned{Profile: plan.Profile, Steps: []plannedStep{}}
+	for _, step := range plan.Steps {
+		out.Steps = append(out.Steps, plannedStep{step.ID, step.Text, step.Why})
+	}
+	return out
+}
+
+// eventLog keeps the events of a start in a file beside the cluster's other logs. It is a help for later: what cannot be
+// written, as on a full disk, is left out.
+type eventLog struct {
+	path string
+	file *os.File
+	sink cluster.Sink
+}
+
+func newEventLog(path string) *eventLog { return &eventLog{path: path} }
+
+func (l *eventLog) write(e cluster.Event) {
+	if l.file == nil {
+		if os.MkdirAll(filepath.Dir(l.path), 0o700) != nil {
+			return
+		}
+		file, err := os.OpenFile(l.path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		if err != nil {
+			return
+		}
+		l.file, l.sink = file, ui.Lines(file, uuid.NewString)
+	}
+	l.sink(e)
+}
+
+// fail notes why a start failed; one that failed before its first step has no log.
+func (l *eventLog) fail(err error) {
+	if l.file != nil {
+		l.sink(cluster.Event{Kind: cluster.Warning, Step: "failed", Text: err.Error()})
+	}
+}
+
+func (l *eventLog) close() {
+	if l.file != nil {
+		_ = l.file.Close()
+	}
+}

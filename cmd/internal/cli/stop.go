@@ -1,0 +1,204 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/skiff-k8s/skiff/cluster"
+	"github.com/skiff-k8s/skiff/config"
+	"github.com/skiff-k8s/skiff/fail"
+)
+
+func (a *app) stop() *cobra.Command {
+	var all bool
+	cmd := &cobra.Command{
+		Use: "stop", Short: "Power the cluster's machine off; all is kept",
+		Example: `  skiff stop
+  skiff stop --all`,
+		Args:        noArgs,
+		Annotations: map[string]string{annotationFormats: "json", annotationEvents: "yes"},
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			profiles := []string{a.profile()}
+			if all {
+				var err error
+				if profiles, err = a.home.Profiles(); err != nil {
+					return err
+				}
+				if len(profiles) == 0 {
+					a.out.Info("", "There are no clusters.")
+				}
+			}
+			return a.each(cmd.Context(), profiles, a.stopOne)
+		},
+	}
+	cmd.Flags().BoolVar(&all, "all", false, "stop every cluster")
+	return cmd
+}
+
+// each does one thing for several clusters: one that fails does not keep it from the others, Ctrl-C does.
+func (a *app) each(ctx context.Context, profiles []string, do func(context.Context, string) error) error {
+	var problems []error
+	for _, profile := range profiles {
+		if err := do(ctx, profile); err != nil {
+			problems = append(problems, err)
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return errors.Join(problems...)
+}
+
+func (a *app) stopOne(ctx context.Context, profile string) error {
+	stopped, err := a.manager().Stop(ctx, profile, a.sink(ctx))
+	switch {
+	case err != nil:
+		return err
+	case stopped:
+		a.out.Info(profile, "Cluster %s is stopped.", profile)
+	default:
+		a.out.Info(profile, "Cluster %s is stopped already.", profile)
+	}
+	return nil
+}
+
+// deletion is what `delete` was asked for.
+type deletion struct{ all, purge, force, dryRun bool }
+
+func (a *app) delete() *cobra.Command {
+	var d deletion
+	cmd := &cobra.Command{
+		Use: "delete", Short: "Remove the cluster: machine, disk, keys, logs and kubeconfig entry",
+		Example: `  skiff delete
+  skiff delete -p dev
+  skiff delete --all --purge    # also the guest image and the settings`,
+		Args:        noArgs,
+		Annotations: map[string]string{annotationFormats: "json", annotationEvents: "yes"},
+		RunE:        func(cmd *cobra.Command, _ []string) error { return a.runDelete(cmd.Context(), d) },
+	}
+	flags := cmd.Flags()
+	flags.BoolVar(&d.all, "all", false, "delete every cluster")
+	flags.BoolVar(&d.purge, "purge", false, "with --all: remove every file of skiff's as well")
+	flags.BoolVar(&d.force, "force", false, "go on where a part cannot be removed in order")
+	flags.BoolVar(&d.dryRun, "dry-run", false, "print what would be removed, and do nothing")
+	return cmd
+}
+
+func (a *app) runDelete(ctx context.Context, d deletion) error {
+	if d.purge && !d.all {
+		return fail.New(fail.FlagInvalid, "skiff delete", "--purge removes every file of skiff's, so it needs --all").WithNext("skiff delete --all --purge")
+	}
+	profiles := []string{a.profile()}
+	if d.all {
+		var err error
+		if profiles, err = a.leftovers(); err != nil {
+			return err
+		}
+	}
+	if d.dryRun {
+		return a.showDeletion(profiles, d.purge)
+	}
+	if d.all && len(profiles) == 0 {
+		a.out.Info("", "There are no clusters.")
+	}
+	err := a.each(ctx, profiles, func(ctx context.Context, profile string) error {
+		deleted, err := a.manager().Delete(ctx, cluster.DeleteOptions{Profile: profile, Force: d.force}, a.sink(ctx))
+		switch {
+		case err != nil:
+			return err
+		case deleted:
+			a.out.Info(profile, "Cluster %s is deleted.", profile)
+		default:
+			a.out.Info(profile, "There is no cluster %s.", profile)
+		}
+		return nil
+	})
+	if err != nil || !d.purge {
+		return err
+	}
+	return a.purge()
+}
+
+// leftovers are all clusters, also those of which only a folder is left.
+func (a *app) leftovers() ([]string, error) {
+	entries, err := os.ReadDir(a.home.Clusters())
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var profiles []string
+	for _, entry := range entries {
+		if entry.IsDir() && config.ValidateProfile(entry.Name()) == nil {
+			profiles = append(profiles, entry.Name())
+		}
+	}
+	return profiles, nil
+}
+
+// folders are all places where skiff keeps files.
+func (a *app) folders() []string {
+	return []string{a.home.State, a.home.Cache, a.home.Run, a.home.Config}
+}
+
+// purge removes every file of skiff's.
+func (a *app) purge() error {
+	var problems []error
+	for _, folder := range a.folders() {
+		if err := os.RemoveAll(folder); err != nil {
+			problems = append(problems, fmt.Errorf("remove %s: %w", folder, err))
+		}
+	}
+	if home := a.deps.Env("SKIFF_HOME"); home != "" {
+		_ = os.Remove(filepath.Clean(home)) // only when nothing else is in it
+	}
+	if err := errors.Join(problems...); err != nil {
+		return err
+	}
+	a.out.Info("", "Every file of skiff's is removed.")
+	return nil
+}
+
+// removal is what a deletion would remove.
+type removal struct {
+	Profile string   `json:"profile,omitempty"`
+	Paths   []string `json:"paths"`
+	Context string   `json:"context,omitempty"` // of the kubeconfig
+}
+
+func (a *app) showDeletion(profiles []string, purge bool) error {
+	removals := []removal{}
+	for _, profile := range profiles {
+		if err := config.ValidateProfile(profile); err != nil {
+			return err
+		}
+		files := a.home.Cluster(profile)
+		if _, err := os.Lstat(files.Dir); err == nil {
+			removals = append(removals, removal{Profile: profile, Paths: []string{files.Dir, files.Run}, Context: profile})
+		}
+	}
+	if purge {
+		removals = append(removals, removal{Paths: a.folders()})
+	}
+	return a.out.Data(removals, func(w io.Writer) error {
+		if len(removals) == 0 {
+			fmt.Fprintln(w, "Nothing to delete.")
+		}
+		for _, one := range removals {
+			if one.Profile != "" {
+				fmt.Fprintf(w, "cluster %s: its machine and its kubeconfig entry, and\n", one.Profile)
+			}
+			for _, path := range one.Paths {
+				fmt.Fprintf(w, "  %s\n", path)
+			}
+		}
+		return nil
+	})
+}

@@ -1,0 +1,295 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/skiff-k8s/skiff/cluster/clustertest"
+)
+
+// session is a home of its own, in which this test binary runs as skiff.
+type session struct {
+	t          *testing.T
+	home       string
+	kubeconfig string
+	image      string
+}
+
+func newSession(t *testing.T) session {
+	t.Helper()
+	home, err := os.MkdirTemp("", "skiff-int-") // short: sockets lie below it
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(home) })
+	s := session{t: t, home: home, kubeconfig: filepath.Join(t.TempDir(), "kubeconfig"), image: filepath.Join(t.TempDir(), "image")}
+	if err := clustertest.Image(t.Context(), s.image); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// command is skiff with args, and with more in its environment.
+func (s session) command(env []string, args ...string) *exec.Cmd {
+	self, err := os.Executable()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	cmd := exec.CommandContext(s.t.Context(), self, args...)
+	cmd.Env = append(os.Environ(), envMain+"=1", "SKIFF_HOME="+s.home, "SKIFF_IMAGE="+s.image, "KUBECONFIG="+s.kubeconfig)
+	cmd.Env = append(cmd.Env, env...)
+	cmd.WaitDelay = 10 * time.Second
+	return cmd
+}
+
+// code runs skiff and expects an exit code. It returns what was on stdout.
+func (s session) code(want int, env []string, args ...string) string {
+	s.t.Helper()
+	cmd := s.command(env, args...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); exitCode(err) != want {
+		s.t.Fatalf("skiff %q with %q: got %v, want exit code %d\n%s", args, env, err, want, stderr.String())
+	}
+	return stdout.String()
+}
+
+// exitCode is that of a command that ended; -1 for one that a signal ended or that did not run.
+func exitCode(err error) int {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exit.ExitCode()
+	}
+	if err != nil {
+		return -1
+	}
+	return 0
+}
+
+// steps are the IDs of the steps that a start with args would take.
+func (s session) steps(args ...string) []string {
+	s.t.Helper()
+	var plan struct {
+		Steps []struct{ ID string }
+	}
+	out := s.code(0, nil, append(args, "--dry-run", "-o", "json")...)
+	if err := json.Unmarshal([]byte(out), &plan); err != nil {
+		s.t.Fatalf("read the plan %q: %v", out, err)
+	}
+	var ids []string
+	for _, step := range plan.Steps {
+		ids = append(ids, step.ID)
+	}
+	if len(ids) < 5 {
+		s.t.Fatalf("the plan has the steps %v, want at least 5", ids)
+	}
+	return ids
+}
+
+// interrupt runs skiff until mark is in what it says, sends it SIGINT, and returns how it ended.
+func (s session) interrupt(env []string, mark string, args ...string) (code int, said string) {
+	s.t.Helper()
+	cmd := s.command(env, args...)
+	stderr, err := cmd.StderrPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var all strings.Builder
+	for lines := bufio.NewScanner(stderr); lines.Scan(); {
+		all.WriteString(lines.Text() + "\n")
+		if mark != "" && strings.Contains(lines.Text(), mark) {
+			mark = ""
+			if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+				s.t.Fatal(err)
+			}
+		}
+	}
+	err = cmd.Wait()
+	if mark != "" {
+		s.t.Fatalf("skiff never said %q:\n%s", mark, all.String())
+	}
+	return exitCode(err), all.String()
+}
+
+// nothingLeft expects that of the cluster nothing is left but logs.
+func (s session) nothingLeft() {
+	s.t.Helper()
+	own := filepath.Join(s.home, "state", "clusters", "skiff")
+	entries, err := os.ReadDir(own)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.t.Fatal(err)
+	}
+	for _, entry := range entries {
+		if entry.Name() != "logs" {
+			s.t.Errorf("%s is left of a start that was interrupted", filepath.Join(own, entry.Name()))
+		}
+	}
+	if _, err := os.Lstat(filepath.Join(s.home, "run", "skiff")); !errors.Is(err, fs.ErrNotExist) {
+		s.t.Errorf("the folder of sockets is left: %v", err)
+	}
+	if content, _ := os.ReadFile(s.kubeconfig); strings.Contains(string(content), "skiff") {
+		s.t.Errorf("the kubeconfig still has the cluster:\n%s", content)
+	}
+	s.code(7, nil, "status")
+}
+
+// starts expects that a start works.
+func (s session) starts(args ...string) {
+	s.t.Helper()
+	s.code(0, nil, args...)
+	s.code(0, nil, "status")
+}
+
+// firstStart is a start with every step that there is.
+func firstStart() []string { return []string{"start", "--addons", "ingress"} }
+
+// inside maps steps to what hangs in the middle of them.
+func inside() map[string][]string {
+	driver := func(op string) string { return envDriver + `={"failures":{"` + op + `":{"hang":true,"when":"half"}}}` }
+	return map[string][]string{
+		"create":        {driver("create")},
+		"agent":         {envFaults + "=agents.start=hang", envFaults + "=agents.start=hang:late"},
+		"boot":          {driver("start"), driver("wait"), envFaults + "=kubernetes.prepare=hang"},
+		"kubernetes":    {envFaults + "=kubernetes.up=hang"},
+		"services":      {envFaults + "=agents.watch=hang"},
+		"wait":          {envFaults + "=kubernetes.wait=hang"},
+		"addon-ingress": {envFaults + "=kubernetes.enable=hang"},
+	}
+}
+
+// TestInterruptFirstStart: Ctrl-C at any point of the first start must leave nothing but logs, and a second start works.
+func TestInterruptFirstStart(t *testing.T) {
+	t.Parallel()
+	steps := newSession(t).steps(firstStart()...)
+	for i, step := range steps {
+		cases := []string{envAt + "=began " + step + " hang"}
+		if i < len(steps)-1 { // after the end of the last one, the start has succeeded
+			cases = append(cases, envAt+"=ended "+step+" hang")
+		}
+		for _, env := range cases {
+			t.Run(env, func(t *testing.T) {
+				t.Parallel()
+				s := newSession(t)
+				code, said := s.interrupt([]string{env}, "test: hangs", firstStart()...)
+				if code != 130 || !strings.Contains(said, "Docs: errors/INTERRUPTED") {
+					t.Errorf("interrupted at %q: got exit code %d, want 130 with INTERRUPTED:\n%s", env, code, said)
+				}
+				s.nothingLeft()
+				s.starts(firstStart()...)
+			})
+		}
+		for _, env := range inside()[step] {
+			t.Run("inside "+env, func(t *testing.T) {
+				t.Parallel()
+				s := newSession(t)
+				place := "[" + string(rune('1'+i)) + "/"
+				if code, said := s.interrupt([]string{env}, place, firstStart()...); code != 130 {
+					t.Errorf("interrupted in %q: got exit code %d, want 130:\n%s", env, code, said)
+				}
+				s.nothingLeft()
+				s.starts(firstStart()...)
+			})
+		}
+	}
+}
+
+// TestInterruptLaterStart: Ctrl-C at any point of the start of a stopped cluster must leave the cluster, and a second
+// start works.
+func TestInterruptLaterStart(t *testing.T) {
+	t.Parallel()
+	first := newSession(t)
+	first.starts(firstStart()...)
+	first.code(0, nil, "stop")
+	for _, step := range first.steps("start", "--memory", "2g") {
+		t.Run(step, func(t *testing.T) {
+			t.Parallel()
+			s := newSession(t)
+			s.starts(firstStart()...)
+			before := s.code(0, nil, "ip")
+			s.code(0, nil, "stop")
+			code, said := s.interrupt([]string{envAt + "=began " + step + " hang"}, "test: hangs", "start", "--memory", "2g")
+			if code != 130 {
+				t.Errorf("interrupted at %s: got exit code %d, want 130:\n%s", step, code, said)
+			}
+			if after := s.code(0, nil, "ip"); after != before {
+				t.Errorf("the address is %s, before %s", after, before)
+			}
+			s.starts("start")
+		})
+	}
+}
+
+// TestKill: a skiff that is killed at any point, as by kill -9 or a loss of power, must not keep the next start from
+// working, nor delete.
+func TestKill(t *testing.T) {
+	t.Parallel()
+	steps := newSession(t).steps(firstStart()...)
+	points := map[string]string{
+		"half of agent":      envFaults + "=agents.start=kill",
+		"half of kubernetes": envFaults + "=kubernetes.up=kill",
+		"half of an addon":   envFaults + "=kubernetes.enable=kill",
+	}
+	for _, step := range steps {
+		points["before "+step] = envAt + "=began " + step + " kill"
+		points["after "+step] = envAt + "=ended " + step + " kill"
+	}
+	for name, env := range points {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSession(t)
+			s.code(-1, []string{env}, firstStart()...)
+			s.starts(firstStart()...)
+			s.code(0, nil, "delete")
+			s.nothingLeft()
+		})
+		t.Run(name+", then delete", func(t *testing.T) {
+			t.Parallel()
+			s := newSession(t)
+			s.code(-1, []string{env}, firstStart()...)
+			s.code(0, nil, "delete")
+			s.nothingLeft()
+		})
+	}
+}
+
+// TestSecondSignal: a second Ctrl-C must end skiff at once, whatever it is at.
+func TestSecondSignal(t *testing.T) {
+	t.Parallel()
+	s := newSession(t)
+	hangs := envDriver + `={"failures":{"delete":{"hang":true}}}`
+	cmd := s.command([]string{envAt + "=began boot hang", hangs}, "start")
+	stderr, err := cmd.StderrPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for lines := bufio.NewScanner(stderr); lines.Scan(); {
+		// The first signal when it hangs, the second when taking back hangs too.
+		if strings.Contains(lines.Text(), "test: hangs") || strings.Contains(lines.Text(), "Took back: Start the agent") {
+			if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	err = cmd.Wait()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || !exit.Sys().(syscall.WaitStatus).Signaled() {
+		t.Errorf("after the second signal: got %v, want an end by the signal", err)
+	}
+	s.starts("start")
+}

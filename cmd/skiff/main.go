@@ -1,0 +1,56 @@
+// Command skiff runs complete Kubernetes clusters on this computer, each in a virtual machine.
+package main
+
+import (
+	"context"
+	"os"
+
+	"github.com/skiff-k8s/skiff/agent"
+	"github.com/skiff-k8s/skiff/cluster"
+	"github.com/skiff-k8s/skiff/cmd/internal/cli"
+	"github.com/skiff-k8s/skiff/drivers"
+	"github.com/skiff-k8s/skiff/drivers/builtin"
+	"github.com/skiff-k8s/skiff/internal/host"
+	"github.com/skiff-k8s/skiff/store"
+)
+
+// version and commit are set by the linker; see the Makefile.
+var (
+	version = "v0.0.0-dev" //nolint:gochecknoglobals // the linker can set nothing else
+	commit  = "unknown"    //nolint:gochecknoglobals // as above
+)
+
+func main() {
+	streams := cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}
+	os.Exit(cli.Main(context.Background(), os.Args[1:], streams, live()))
+}
+
+// live is what commands work with outside of tests.
+func live() cli.Deps {
+	executable, err := os.Executable()
+	if err != nil {
+		executable = os.Args[0]
+	}
+	return cli.Deps{
+		Version: version, Commit: commit, Env: os.Getenv, Facts: host.Look,
+		Drivers:    findDriver,
+		Agents:     cluster.LiveAgents{Executable: executable},
+		Kubernetes: cluster.LiveKubernetes{},
+		RunAgent:   runAgent,
+	}
+}
+
+func findDriver(ctx context.Context, home store.Home) func(string) (drivers.Driver, error) {
+	return func(name string) (drivers.Driver, error) {
+		_ = store.Folder(home.Cache) // without it the driver only forgets what it found out
+		return builtin.New(ctx, name, builtin.Options{AcceleratorMemory: home.AcceleratorMemory()})
+	}
+}
+
+func runAgent(ctx context.Context, configFile string) error {
+	config, err := agent.Load(configFile)
+	if err != nil {
+		return err
+	}
+	return agent.Run(ctx, config, os.Stderr)
+}

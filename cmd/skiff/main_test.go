@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/skiff-k8s/skiff/cluster"
+	"github.com/skiff-k8s/skiff/cluster/clustertest"
+	"github.com/skiff-k8s/skiff/cmd/internal/cli"
+	"github.com/skiff-k8s/skiff/drivers"
+	"github.com/skiff-k8s/skiff/drivers/builtin"
+	"github.com/skiff-k8s/skiff/drivers/fake"
+	"github.com/skiff-k8s/skiff/internal/host"
+	"github.com/skiff-k8s/skiff/store"
+)
+
+// Variables by which a test tells the skiff that it runs what goes wrong.
+const (
+	envMain   = "SKIFF_TEST_MAIN"   // not empty: this test binary is skiff
+	envFaults = "SKIFF_TEST_FAULTS" // see clustertest.ParseFaults
+	envDriver = "SKIFF_TEST_DRIVER" // fake.Options as JSON
+	envAt     = "SKIFF_TEST_AT"     // "KIND STEP hang" or "KIND STEP kill": at that event of cluster.Event
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv(envMain) != "" {
+		fakeMain()
+	}
+	testscript.Main(m, map[string]func(){"skiff": fakeMain})
+}
+
+// fakeMain is main with stand-ins for all that needs a hypervisor.
+func fakeMain() {
+	deps, err := fakes()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "fakes:", err)
+		os.Exit(99)
+	}
+	streams := cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}
+	os.Exit(cli.Main(context.Background(), os.Args[1:], streams, deps))
+}
+
+func fakes() (cli.Deps, error) {
+	faults, err := clustertest.ParseFaults(os.Getenv(envFaults))
+	if err != nil {
+		return cli.Deps{}, err
+	}
+	var options fake.Options
+	if text := os.Getenv(envDriver); text != "" {
+		if err := json.Unmarshal([]byte(text), &options); err != nil {
+			return cli.Deps{}, err
+		}
+	}
+	driver := fake.New(options)
+	return cli.Deps{
+		Version: "v1.2.3", Commit: "0123abc", Env: os.Getenv,
+		Facts: func() host.Facts { return host.Facts{CPUs: 8, MemoryMiB: 16384, AvailableMiB: 12000} },
+		Drivers: func(ctx context.Context, _ store.Home) func(string) (drivers.Driver, error) {
+			return func(name string) (drivers.Driver, error) {
+				if name == "auto" || name == driver.Name() {
+					return driver, nil
+				}
+				return builtin.New(ctx, name, builtin.Options{}) // for its words on names that it does not know
+			}
+		},
+		Agents:     clustertest.Agents{Faults: faults},
+		Kubernetes: clustertest.Kubernetes{Faults: faults},
+		RunAgent:   func(context.Context, string) error { return nil },
+		Observe:    observe,
+	}, nil
+}
+
+// observe does at an event what the environment asks for.
+func observe(ctx context.Context, e cluster.Event) {
+	fields := strings.Fields(os.Getenv(envAt))
+	if len(fields) != 3 || string(e.Kind) != fields[0] || e.Step != fields[1] {
+		return
+	}
+	if fields[2] == "kill" {
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	}
+	fmt.Fprintln(os.Stderr, "test: hangs")
+	<-ctx.Done()
+}

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/skiff-k8s/skiff/cluster/clustertest"
+)
+
+// TestScripts runs every script below testdata/script; a folder there is a group.
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	folders := map[string]bool{}
+	err := filepath.WalkDir(filepath.Join("testdata", "script"), func(path string, _ fs.DirEntry, err error) error {
+		if filepath.Ext(path) == ".txtar" {
+			folders[filepath.Dir(path)] = true
+		}
+		return err
+	})
+	if err != nil || len(folders) == 0 {
+		t.Fatalf("look for scripts: found %d folders, error %v", len(folders), err)
+	}
+	for folder := range folders {
+		t.Run(filepath.Base(folder), func(t *testing.T) {
+			t.Parallel()
+			testscript.Run(t, testscript.Params{Dir: folder, Setup: setup, Cmds: commands(), RequireExplicitExec: true, RequireUniqueNames: true})
+		})
+	}
+}
+
+// setup gives a script a home of its own, a guest image and a kubeconfig.
+func setup(env *testscript.Env) error {
+	home, err := os.MkdirTemp("", "skiff-script-")
+	if err != nil {
+		return err
+	}
+	env.Defer(func() { _ = os.RemoveAll(home) })
+	image := filepath.Join(env.WorkDir, "image")
+	env.Setenv("SKIFF_HOME", home)
+	env.Setenv("SKIFF_IMAGE", image)
+	env.Setenv("KUBECONFIG", filepath.Join(env.WorkDir, "kubeconfig"))
+	env.Setenv("HOME", env.WorkDir)
+	env.Setenv("CI", "1")
+	return clustertest.Image(env.T().(testing.TB).Context(), image)
+}
+
+func commands() map[string]func(*testscript.TestScript, bool, []string) {
+	return map[string]func(*testscript.TestScript, bool, []string){
+		"code": code, "flip": flip, "listen": listen, "lines": lines,
+	}
+}
+
+// code runs a command and expects an exit code: code 5 skiff ip.
+func code(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: code N command [argument]...")
+	}
+	err := ts.Exec(args[1], args[2:]...)
+	got := 0
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if strconv.Itoa(got) != args[0] {
+		ts.Fatalf("%q ended with code %d, want %s", args[1:], got, args[0])
+	}
+}
+
+// flip changes a byte of each file that matches the pattern.
+func flip(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: flip PATTERN")
+	}
+	paths, err := filepath.Glob(ts.MkAbs(args[0]))
+	ts.Check(err)
+	if len(paths) == 0 {
+		ts.Fatalf("nothing matches %s", args[0])
+	}
+	for _, path := range paths {
+		content, err := os.ReadFile(path)
+		ts.Check(err)
+		content[len(content)/2] ^= 1
+		ts.Check(os.Chmod(path, 0o600))
+		ts.Check(os.WriteFile(path, content, 0o600))
+	}
+}
+
+// listen occupies an address until the script ends.
+func listen(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: listen ADDRESS:PORT")
+	}
+	listener, err := net.Listen("tcp", args[0])
+	ts.Check(err)
+	ts.Defer(func() { _ = listener.Close() })
+}
+
+// lines expects the last output to have so many lines: lines stderr 1.
+func lines(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: lines stdout|stderr N")
+	}
+	if got := fmt.Sprint(strings.Count(ts.ReadFile(args[0]), "\n")); got != args[1] {
+		ts.Fatalf("%s has %s lines, want %s", args[0], got, args[1])
+	}
+}
