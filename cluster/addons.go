@@ -88,7 +88,7 @@ func (m *Manager) change(ctx context.Context, profile, name string, on bool, sin
 
 // tool is the host's kubectl, with "convert" built in, of the guest image with that digest.
 func (m *Manager) tool(digest string) string {
-	return filepath.Join(m.Home.BaseImage(digest), images.Kubectl)
+	return filepath.Join(m.Home.BaseImage(digest), images.KubectlName)
 }
 
 // Converter returns the tool that raises manifests: the cluster's when there is one, else that of the built image. It
@@ -102,5 +102,5 @@ func (m *Manager) Converter(profile string) (tool string, err error) {
 	if _, err := images.ReadManifest(m.Built); err != nil {
 		return "", err
 	}
-	return filepath.Join(m.Built, images.Kubectl), nil
+	return filepath.Join(m.Built, images.KubectlName), nil
 }

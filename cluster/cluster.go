@@ -31,6 +31,9 @@ const (
 	agentStart = 20 * time.Second
 )
 
+// KubernetesVersion is the version that new clusters get.
+const KubernetesVersion = bundled
+
 // Manager makes and keeps clusters. Its fields are handed in once and not changed.
 type Manager struct {
 	Home       store.Home

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/skiff-k8s/skiff/fail"
+	"github.com/skiff-k8s/skiff/store"
 )
 
 // Step is one thing to do, with the reason for it.
@@ -65,9 +66,7 @@ func Apply(ctx context.Context, plan Plan, keep func(error) bool, sink Sink) err
 			emit(sink, event, Ended)
 			continue
 		}
-		if ctx.Err() != nil {
-			err = interrupted(plan.Profile, step, ctx)
-		}
+		err = named(ctx, plan.Profile, step, err)
 		event.Err = err
 		emit(sink, event, Failed)
 		if keep(err) {
@@ -95,6 +94,21 @@ func undo(ctx context.Context, plan Plan, last int, sink Sink) error {
 		emit(sink, Event{Profile: plan.Profile, Step: step.ID, Index: i + 1, Steps: len(plan.Steps), Text: step.Text}, Undone)
 	}
 	return errors.Join(problems...)
+}
+
+// named gives the error of a step an ID, where the step itself knew none.
+func named(ctx context.Context, profile string, step Step, err error) error {
+	op := fmt.Sprintf("cluster %s: %s", profile, step.ID)
+	switch {
+	case ctx.Err() != nil:
+		return interrupted(profile, step, ctx)
+	case fail.Known(err):
+		return err
+	}
+	if full := store.NoSpace(op, err); fail.Known(full) {
+		return full
+	}
+	return fmt.Errorf("%s: %w", op, err)
 }
 
 // interrupted is the error of a run that ctx ended.

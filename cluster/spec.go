@@ -35,9 +35,9 @@ func (m *Manager) spec(c config.Cluster) (machine.Spec, error) {
 		Cluster: c.Profile, Name: node, Dir: own.Dir, RunDir: own.Run,
 		CPUs: c.CPUs, MemoryMiB: c.MemoryMiB, DiskBytes: c.DiskBytes,
 		Image: machine.Image{
-			Disk:    filepath.Join(base, images.Disk),
-			Kernel:  filepath.Join(base, images.Kernel),
-			Initrd:  filepath.Join(base, images.Initrd),
+			Disk:    filepath.Join(base, images.DiskName),
+			Kernel:  filepath.Join(base, images.KernelName),
+			Initrd:  filepath.Join(base, images.InitrdName),
 			Cmdline: manifest.Cmdline,
 		},
 		Network: machine.Network{Socket: files.NetworkSocket(), MAC: guestMAC, Address: guestAddress, Gateway: gateway},
@@ -56,10 +56,10 @@ func identify(spec *machine.Spec, own store.Node) error {
 	if err != nil || user == nil {
 		return err
 	}
-	if spec.SSH.HostKey, err = ssh.PublicKey(host); err != nil {
+	if spec.SSH.HostKey, err = ssh.PublicKey(host, "skiff"); err != nil {
 		return err
 	}
-	if spec.Identity.AuthorizedKey, err = ssh.PublicKey(user); err != nil {
+	if spec.Identity.AuthorizedKey, err = ssh.PublicKey(user, "skiff"); err != nil {
 		return err
 	}
 	spec.Identity.HostKey, spec.SSH.PrivateKey = host, user
@@ -86,7 +86,7 @@ func (m *Manager) agentConfig(c config.Cluster) agent.Config {
 		LogFile:       files.AgentLog(),
 		Guest:         guestAddress.Addr(),
 		GuestMAC:      guestMAC,
-		Mirror:        filepath.Join(m.Home.BaseImage(c.Image), images.Mirror),
+		Mirror:        filepath.Join(m.Home.BaseImage(c.Image), images.MirrorName),
 		Cache:         m.Home.MirrorCache(),
 		Offline:       c.Offline,
 		Ports: []agent.Port{

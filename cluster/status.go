@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 
+	"github.com/skiff-k8s/skiff/agent"
 	"github.com/skiff-k8s/skiff/config"
 	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/machine"
@@ -69,18 +70,18 @@ func (m *Manager) Status(ctx context.Context, profile string) (Status, error) {
 	if state != machine.Running {
 		return status, nil
 	}
-	agent, err := m.Agents.Status(ctx, files.AgentSocket())
+	answer, err := m.Agents.Status(ctx, files.AgentSocket())
 	if err != nil {
 		status.Note = "its agent has ended; `skiff start -p " + profile + "` starts it again"
 		return status, nil
 	}
-	if agent.Health.Kubelet == "" {
+	if answer.Health.Kubelet == "" {
 		status.Kubelet = Running
 	}
-	if agent.Health.APIServer == "" {
+	if answer.Health.APIServer == "" {
 		status.APIServer = Running
 	}
-	for _, published := range agent.Published {
+	for _, published := range answer.Published {
 		if published.Error != "" {
 			status.Note = published.Error
 		}
@@ -157,4 +158,13 @@ func (m *Manager) Kubectl(ctx context.Context, profile string) (tool, kubeconfig
 		return "", "", err
 	}
 	return m.tool(c.Image), m.Home.Cluster(profile).Kubeconfig(), nil
+}
+
+// Published tells what of a running cluster answers on its address, and what should and does not.
+func (m *Manager) Published(ctx context.Context, profile string) ([]agent.Published, error) {
+	if _, _, err := m.running(ctx, profile); err != nil {
+		return nil, err
+	}
+	status, err := m.Agents.Status(ctx, m.Home.Cluster(profile).AgentSocket())
+	return status.Published, wrap(fail.AgentFailed, err, "ask the agent of cluster %s", profile)
 }

@@ -116,7 +116,7 @@ func (s *start) keys() error {
 	if key, err := readKey(own.HostKey()); err != nil || key != nil {
 		return err
 	}
-	identity, err := ssh.NewIdentity()
+	identity, err := ssh.GenerateIdentity("skiff")
 	if err != nil {
 		return err
 	}
@@ -329,5 +329,9 @@ func wrap(id fail.ID, err error, op string, args ...any) error {
 	if err == nil || fail.Known(err) {
 		return err
 	}
-	return fail.New(id, fmt.Sprintf(op, args...), "%w", err)
+	text := fmt.Sprintf(op, args...)
+	if full := store.NoSpace(text, err); fail.Known(full) {
+		return full
+	}
+	return fail.New(id, text, "%w", err)
 }

@@ -52,9 +52,16 @@ func (m *Manager) Stop(ctx context.Context, profile string, sink Sink) (stopped 
 	return true, nil
 }
 
+// DeleteOptions says what to delete.
+type DeleteOptions struct {
+	Profile string
+	Force   bool // what cannot be removed in order is told as a warning, and the rest removed nevertheless
+}
+
 // Delete removes the cluster: machine, disks, agent, keys, logs and kubeconfig entry. It reports whether there was
 // anything. It works from whatever is left: a cluster file that cannot be read is no obstacle.
-func (m *Manager) Delete(ctx context.Context, profile string, sink Sink) (deleted bool, err error) {
+func (m *Manager) Delete(ctx context.Context, o DeleteOptions, sink Sink) (deleted bool, err error) {
+	profile := o.Profile
 	if err := config.ValidateProfile(profile); err != nil {
 		return false, err
 	}
@@ -76,7 +83,11 @@ func (m *Manager) Delete(ctx context.Context, profile string, sink Sink) (delete
 	}
 	step := Event{Profile: profile, Step: "delete", Index: 1, Steps: 1, Text: "Delete cluster " + profile}
 	emit(sink, step, Began)
-	if err := m.remove(ctx, c, false); err != nil {
+	if err = m.remove(ctx, c, false); err != nil && o.Force && ctx.Err() == nil {
+		emit(sink, Event{Profile: profile, Text: err.Error()}, Warning)
+		err = errors.Join(kubeconfig.Remove(ctx, m.Kubeconfig, profile), os.RemoveAll(files.Run), os.RemoveAll(files.Dir))
+	}
+	if err != nil {
 		step.Err = err
 		emit(sink, step, Failed)
 		return true, err
