@@ -19,7 +19,7 @@ const Auto = "auto"
 // Options say what drivers work with.
 type Options struct {
 	// AcceleratorMemory is the file in which it is remembered what speeds guests up on this host; it may be deleted at any
-	// time, and its folder must exist for it to be written.
+	// time. Empty: found out at each start, which takes some seconds.
 	AcceleratorMemory string
 }
 

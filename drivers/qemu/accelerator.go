@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
@@ -85,14 +86,12 @@ func (d *Driver) candidate() (candidate accelerator, missing string) {
 // errSilent is a guest that did not say anything in time.
 var errSilent = errors.New("a test guest did not boot in time")
 
-const (
-	probeLimit  = 5 * time.Second
-	probeMarker = "skiff-probe-ok" // printed by the image's initrd
-)
+// probeMarker is what the image's initrd prints when it is asked for it.
+const probeMarker = "skiff-probe-ok"
 
 // probe runs a guest and returns nil when it got as far as its first process.
 func (d *Driver) probe(ctx context.Context, image machine.Image, accel accelerator) error {
-	ctx, cancel := context.WithTimeout(ctx, probeLimit)
+	ctx, cancel := context.WithTimeout(ctx, d.limits.probe)
 	defer cancel()
 	printed := &watch{stop: cancel, words: []string{probeMarker, "internal error"}}
 	cmd := exec.CommandContext(ctx, d.options.QEMU, probeArgs(image, accel)...)
@@ -155,9 +154,10 @@ func (d *Driver) recall() (known, bool) {
 // remember may fail: then the next start takes some seconds more.
 func (d *Driver) remember(k known) {
 	raw, err := json.MarshalIndent(k, "", "  ")
-	if err == nil && d.options.Memory != "" {
-		_ = renameio.WriteFile(d.options.Memory, append(raw, '\n'), 0o600)
+	if err != nil || d.options.Memory == "" || os.MkdirAll(filepath.Dir(d.options.Memory), 0o700) != nil {
+		return
 	}
+	_ = renameio.WriteFile(d.options.Memory, append(raw, '\n'), 0o600)
 }
 
 func (d *Driver) forget() {

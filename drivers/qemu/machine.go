@@ -17,10 +17,6 @@ import (
 )
 
 const (
-	// startLimit is how long QEMU may take until it answers; the guest's boot is not part of it.
-	startLimit = 30 * time.Second
-	// answerLimit is how long a QEMU that runs may take to answer.
-	answerLimit = 3 * time.Second
 	// answerTick is how often a QEMU that does not listen yet is called.
 	answerTick = 20 * time.Millisecond
 	// powerTick is how often the power button is pressed: a guest that still boots does not hear it.
@@ -97,12 +93,12 @@ func (m *Machine) State(ctx context.Context) (machine.State, error) {
 
 // ask asks a QEMU that runs.
 func (m *Machine) ask(ctx context.Context, p *process) (machine.State, error) {
-	qemu, err := m.reach(ctx, answerLimit, p.alive)
+	qemu, err := m.reach(ctx, m.driver.limits.answer, p.alive)
 	if err != nil {
 		return machine.Broken, err
 	}
 	defer qemu.close()
-	limited, cancel := context.WithTimeout(ctx, answerLimit)
+	limited, cancel := context.WithTimeout(ctx, m.driver.limits.answer)
 	defer cancel()
 	status, err := qemu.status(limited)
 	if err != nil {
@@ -173,7 +169,7 @@ func (m *Machine) Start(ctx context.Context) error {
 }
 
 func (m *Machine) resume(ctx context.Context, p *process) error {
-	qemu, err := m.reach(ctx, answerLimit, p.alive)
+	qemu, err := m.reach(ctx, m.driver.limits.answer, p.alive)
 	if err != nil {
 		return err
 	}
@@ -250,12 +246,12 @@ func (m *Machine) launch(ctx context.Context, accel accelerator) error {
 
 // running returns once the guest executes.
 func (m *Machine) running(ctx context.Context, alive func() bool) error {
-	qemu, err := m.reach(ctx, startLimit, alive)
+	qemu, err := m.reach(ctx, m.driver.limits.start, alive)
 	if err != nil {
 		return err
 	}
 	defer qemu.close()
-	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	ctx, cancel := context.WithTimeout(ctx, m.driver.limits.start)
 	defer cancel()
 	ticker := time.NewTicker(answerTick)
 	defer ticker.Stop()
@@ -288,7 +284,7 @@ func (m *Machine) Stop(ctx context.Context) error {
 
 // Delete ends QEMU without asking the guest, and removes all files that the driver made.
 func (m *Machine) Delete(ctx context.Context) error {
-	err := m.ending(ctx, func(ctx context.Context, p *process) error { return p.end(ctx) })
+	err := m.ending(ctx, func(ctx context.Context, p *process) error { return p.end(ctx, m.driver.limits.end) })
 	if err == nil {
 		err = m.files.remove()
 	}
@@ -329,16 +325,16 @@ func (m *Machine) powerOff(ctx context.Context, p *process) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return p.end(ctx)
+	return p.end(ctx, m.driver.limits.end)
 }
 
 func (m *Machine) pressPower(ctx context.Context, p *process) error {
-	qemu, err := m.reach(ctx, answerLimit, p.alive)
+	qemu, err := m.reach(ctx, m.driver.limits.answer, p.alive)
 	if err != nil {
 		return err
 	}
 	defer qemu.close()
-	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	ctx, cancel := context.WithTimeout(ctx, m.driver.limits.answer)
 	defer cancel()
 	if status, err := qemu.status(ctx); err == nil && status == "paused" {
 		if err := qemu.execute(ctx, "cont", nil); err != nil {

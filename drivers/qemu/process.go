@@ -83,9 +83,8 @@ func (p *process) waitFor(ctx context.Context, limit time.Duration) (ended bool,
 }
 
 // end ends the process without asking the guest: QEMU flushes its disks on SIGTERM, as on the command quit. One that does
-// not react is killed.
-func (p *process) end(ctx context.Context) error {
-	const patience = 5 * time.Second
+// not react within patience is killed.
+func (p *process) end(ctx context.Context, patience time.Duration) error {
 	for _, signal := range []os.Signal{syscall.SIGTERM, os.Kill} {
 		if !p.alive() {
 			return nil

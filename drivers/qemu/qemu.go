@@ -41,6 +41,15 @@ var (
 type Driver struct {
 	options Options
 	kvm     string // the device
+	limits  limits
+}
+
+// limits are the times after which the driver gives something up. Tests have shorter ones.
+type limits struct {
+	start  time.Duration // until a new QEMU answers; the guest's boot is not part of it
+	answer time.Duration // until a QEMU that runs answers
+	probe  time.Duration // until a test guest is up
+	end    time.Duration // until QEMU has ended after a signal
 }
 
 // New returns the driver. It does not look at the host yet; Check does.
@@ -54,7 +63,9 @@ func New(options Options) *Driver {
 	if options.QEMUImg == "" {
 		options.QEMUImg = "qemu-img"
 	}
-	return &Driver{options: options, kvm: "/dev/kvm"}
+	return &Driver{options: options, kvm: "/dev/kvm", limits: limits{
+		start: 30 * time.Second, answer: 3 * time.Second, probe: 5 * time.Second, end: 5 * time.Second,
+	}}
 }
 
 // Name returns "qemu".

@@ -50,8 +50,7 @@ func hostName(s *strings.Builder, spec machine.Spec) {
 	write(s, "/etc/hosts",
 		"127.0.0.1 localhost",
 		"::1 localhost ip6-localhost ip6-loopback",
-		spec.Network.Address.Addr().String()+" "+spec.Name,
-		spec.Network.Gateway.String()+" host.skiff.internal")
+		spec.Network.Address.Addr().String()+" "+spec.Name) // other names are the business of the network's DNS server
 }
 
 // network needs one process: ip reads all of its commands from a here-document, which the shell feeds it.

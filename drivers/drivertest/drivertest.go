@@ -1,0 +1,214 @@
+// Package drivertest holds drivers to the contract of drivers.Driver and machine.Machine. Every driver runs it in its own
+// tests, the fake one included.
+package drivertest
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/skiff-k8s/skiff/drivers"
+	"github.com/skiff-k8s/skiff/machine"
+)
+
+// Target is a driver with a machine that does not exist yet.
+type Target struct {
+	Driver drivers.Driver
+	// Spec describes the machine. Its folders exist.
+	Spec machine.Spec
+	// Fresh returns a driver as another process would have it, which knows nothing but the files.
+	Fresh func() drivers.Driver
+	// Crash ends the running machine without warning and returns when it has ended.
+	Crash func(ctx context.Context, m machine.Machine) error
+}
+
+// limit bounds each part of the suite; a guest under emulation takes most of a minute to boot on a busy host.
+const limit = 5 * time.Minute
+
+// Run runs the suite. newTarget is called once for each of its parts, which run one after the other. Guests have the
+// programs cat, sh, sleep and stat, or answer as if they had.
+func Run(t *testing.T, newTarget func(t *testing.T) Target) {
+	t.Helper()
+	parts := []struct {
+		name string
+		run  func(context.Context, *testing.T, Target)
+	}{
+		{"create and delete", createAndDelete},
+		{"absent", absent},
+		{"cancelled creation leaves nothing", cancelCreate},
+		{"start and stop", startAndStop},
+		{"recovers after a crash", crash},
+		{"commands and files", commands},
+	}
+	for _, part := range parts {
+		t.Run(part.name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), limit)
+			defer cancel()
+			target := newTarget(t)
+			defer cleanUp(ctx, t, target)
+			part.run(ctx, t, target)
+		})
+	}
+}
+
+// cleanUp ends what a part that failed has left running.
+func cleanUp(ctx context.Context, t *testing.T, target Target) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	if err := target.Fresh().Machine(target.Spec).Delete(ctx); err != nil {
+		t.Errorf("clean up: %v", err)
+	}
+}
+
+func createAndDelete(ctx context.Context, t *testing.T, target Target) {
+	before := listing(t, target.Spec)
+	handle := target.Driver.Machine(target.Spec)
+	wantState(ctx, t, handle, machine.Absent)
+	if after := listing(t, target.Spec); !slices.Equal(before, after) {
+		t.Errorf("asking for a handle and its state changed files from %q to %q", before, after)
+	}
+	for range 2 {
+		made, err := target.Driver.Create(ctx, target.Spec)
+		if err != nil {
+			t.Fatalf("Create: %v", err)
+		}
+		if made.Name() != target.Spec.Name {
+			t.Errorf("got a machine named %q, want %q", made.Name(), target.Spec.Name)
+		}
+		wantState(ctx, t, made, machine.Stopped)
+	}
+	wantState(ctx, t, handle, machine.Stopped)
+	wantState(ctx, t, target.Fresh().Machine(target.Spec), machine.Stopped)
+	// That a machine exists already is asked of the disk, not remembered.
+	if _, err := target.Fresh().Create(ctx, target.Spec); err != nil {
+		t.Errorf("Create by another process: %v", err)
+	}
+	for range 2 {
+		must(t, "Delete", handle.Delete(ctx))
+		wantState(ctx, t, handle, machine.Absent)
+	}
+	if after := listing(t, target.Spec); !slices.Equal(before, after) {
+		t.Errorf("before Create there were the files %q, after Delete %q", before, after)
+	}
+}
+
+func absent(ctx context.Context, t *testing.T, target Target) {
+	m := target.Driver.Machine(target.Spec)
+	must(t, "Stop of an absent machine", m.Stop(ctx))
+	must(t, "Delete of an absent machine", m.Delete(ctx))
+	if err := m.Start(ctx); err == nil {
+		t.Error("Start of an absent machine gave no error")
+	}
+	wantState(ctx, t, m, machine.Absent)
+	gone := target.Spec
+	gone.Dir, gone.RunDir = filepath.Join(gone.Dir, "none"), filepath.Join(gone.RunDir, "none")
+	m = target.Driver.Machine(gone)
+	wantState(ctx, t, m, machine.Absent)
+	must(t, "Stop without folders", m.Stop(ctx))
+	must(t, "Delete without folders", m.Delete(ctx))
+}
+
+func cancelCreate(ctx context.Context, t *testing.T, target Target) {
+	before := listing(t, target.Spec)
+	cancelled := 0
+	for _, after := range []time.Duration{0, time.Millisecond, 3 * time.Millisecond, 10 * time.Millisecond, 30 * time.Millisecond} {
+		limited, cancel := context.WithTimeout(ctx, after)
+		m, err := target.Driver.Create(limited, target.Spec)
+		cancel()
+		if err == nil { // it was faster; that is no fault
+			must(t, "Delete", m.Delete(ctx))
+			continue
+		}
+		cancelled++
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Create cancelled after %s gave error %v, want one that wraps %v", after, err, context.DeadlineExceeded)
+		}
+		wantState(ctx, t, target.Fresh().Machine(target.Spec), machine.Absent)
+		if left := listing(t, target.Spec); !slices.Equal(before, left) {
+			t.Errorf("Create cancelled after %s left the files %q, before there were %q", after, left, before)
+		}
+	}
+	if cancelled == 0 {
+		t.Error("Create never heeded ctx, not even when it was over before")
+	}
+	if _, err := target.Driver.Create(ctx, target.Spec); err != nil {
+		t.Errorf("Create after cancelled ones: %v", err)
+	}
+}
+
+func startAndStop(ctx context.Context, t *testing.T, target Target) {
+	m := create(ctx, t, target)
+	must(t, "Stop of a stopped machine", m.Stop(ctx))
+	for range 2 {
+		must(t, "Start", m.Start(ctx))
+		wantState(ctx, t, m, machine.Running)
+	}
+	other := target.Fresh().Machine(target.Spec)
+	wantState(ctx, t, other, machine.Running)
+	must(t, "Start of a running machine by another process", other.Start(ctx))
+	for range 2 {
+		must(t, "Stop by another process", other.Stop(ctx))
+		wantState(ctx, t, m, machine.Stopped)
+	}
+	must(t, "Start after Stop", m.Start(ctx))
+	wantState(ctx, t, other, machine.Running)
+	must(t, "Delete of a running machine by another process", other.Delete(ctx))
+	wantState(ctx, t, m, machine.Absent)
+}
+
+func crash(ctx context.Context, t *testing.T, target Target) {
+	m := create(ctx, t, target)
+	must(t, "Start", m.Start(ctx))
+	must(t, "Crash", target.Crash(ctx, m))
+	wantState(ctx, t, m, machine.Stopped)
+	wantState(ctx, t, target.Fresh().Machine(target.Spec), machine.Stopped)
+	must(t, "Stop after a crash", m.Stop(ctx))
+	must(t, "Start after a crash", m.Start(ctx))
+	wantState(ctx, t, m, machine.Running)
+	must(t, "Crash", target.Crash(ctx, m))
+	must(t, "Delete after a crash", m.Delete(ctx))
+	wantState(ctx, t, m, machine.Absent)
+}
+
+// create makes the machine that a part is about.
+func create(ctx context.Context, t *testing.T, target Target) machine.Machine {
+	t.Helper()
+	m, err := target.Driver.Create(ctx, target.Spec)
+	if err != nil {
+		t.Fatalf("Create: %v", err)
+	}
+	return m
+}
+
+func must(t *testing.T, what string, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+}
+
+func wantState(ctx context.Context, t *testing.T, m machine.Machine, want machine.State) {
+	t.Helper()
+	if got, err := m.State(ctx); got != want || err != nil {
+		t.Fatalf("got state %s (%v), want %s", got, err, want)
+	}
+}
+
+// listing returns the files in the machine's folders.
+func listing(t *testing.T, spec machine.Spec) []string {
+	t.Helper()
+	var files []string
+	for _, dir := range []string{spec.Dir, spec.RunDir} {
+		err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+			files = append(files, path)
+			return err
+		})
+		must(t, "list files", err)
+	}
+	return files
+}
