@@ -19,8 +19,6 @@ import (
 const (
 	// answerTick is how often a QEMU that does not listen yet is called.
 	answerTick = 20 * time.Millisecond
-	// powerTick is how often the power button is pressed: a guest that still boots does not hear it.
-	powerTick = 3 * time.Second
 )
 
 var (
@@ -272,74 +270,4 @@ func (m *Machine) running(ctx context.Context, alive func() bool) error {
 		case <-ticker.C:
 		}
 	}
-}
-
-// Stop presses the guest's power button and ends QEMU when the guest has not powered off within the time limit.
-func (m *Machine) Stop(ctx context.Context) error {
-	if err := m.ending(ctx, m.powerOff); err != nil {
-		return fmt.Errorf("stop machine %q: %w", m.spec.Name, err)
-	}
-	return nil
-}
-
-// Delete ends QEMU without asking the guest, and removes all files that the driver made.
-func (m *Machine) Delete(ctx context.Context) error {
-	err := m.ending(ctx, func(ctx context.Context, p *process) error { return p.end(ctx, m.driver.limits.end) })
-	if err == nil {
-		err = m.files.remove()
-	}
-	if err != nil {
-		return fmt.Errorf("delete machine %q: %w", m.spec.Name, err)
-	}
-	return nil
-}
-
-// ending calls end with the machine's process, if there is one.
-func (m *Machine) ending(ctx context.Context, end func(context.Context, *process) error) error {
-	release, err := m.files.lock(ctx)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // no folder, no machine
-	}
-	if err != nil {
-		return err
-	}
-	defer release()
-	p, err := find(m.files.pid())
-	if err != nil || p == nil {
-		return err
-	}
-	defer p.release()
-	return end(ctx, p)
-}
-
-// powerOff goes on to end the process when the guest does not listen, or cannot.
-func (m *Machine) powerOff(ctx context.Context, p *process) error {
-	for end := time.Now().Add(m.driver.options.StopTimeout); time.Now().Before(end); {
-		if err := m.pressPower(ctx, p); err != nil {
-			break // it cannot be asked
-		}
-		if ended, err := p.waitFor(ctx, min(powerTick, time.Until(end))); ended || err != nil {
-			return err
-		}
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	return p.end(ctx, m.driver.limits.end)
-}
-
-func (m *Machine) pressPower(ctx context.Context, p *process) error {
-	qemu, err := m.reach(ctx, m.driver.limits.answer, p.alive)
-	if err != nil {
-		return err
-	}
-	defer qemu.close()
-	ctx, cancel := context.WithTimeout(ctx, m.driver.limits.answer)
-	defer cancel()
-	if status, err := qemu.status(ctx); err == nil && status == "paused" {
-		if err := qemu.execute(ctx, "cont", nil); err != nil {
-			return err
-		}
-	}
-	return qemu.execute(ctx, "system_powerdown", nil)
 }

@@ -262,6 +262,33 @@ func TestStopOfGuestsThatDoNotListen(t *testing.T) {
 	}
 }
 
+// obedient is a guest that powers off when it is told to by a command.
+type obedient struct {
+	machine.Runner
+	machine files
+}
+
+func (r *obedient) Run(ctx context.Context, cmd machine.Cmd) (machine.Result, error) {
+	p, err := find(r.machine.pid())
+	if err != nil || p == nil || cmd.String() != "systemctl --no-block poweroff" {
+		return machine.Result{}, errors.Join(errors.New("unexpected command "+cmd.String()), err)
+	}
+	defer p.release()
+	return machine.Result{}, p.handle.Signal(syscall.SIGTERM)
+}
+
+func TestStopByCommand(t *testing.T) {
+	t.Parallel()
+	d := newDriver(t, deaf, t.TempDir())
+	d.options.StopTimeout = time.Hour // so that only the command can have worked
+	m := started(t, d)
+	m.runner = &obedient{machine: m.files}
+	if err := m.Stop(t.Context()); err != nil {
+		t.Errorf("Stop: %v", err)
+	}
+	wantState(t, m, machine.Stopped)
+}
+
 func awaitFile(t *testing.T, path string) {
 	t.Helper()
 	for range time.Tick(10 * time.Millisecond) {
