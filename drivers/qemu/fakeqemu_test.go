@@ -1,6 +1,7 @@
 package qemu
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -33,19 +34,6 @@ const (
 
 const playVariable = "SKIFF_TEST_PLAYS_QEMU"
 
-// TestMain lets the test binary play QEMU.
-func TestMain(m *testing.M) {
-	how := behaviour(os.Getenv(playVariable))
-	if how == "" {
-		os.Exit(m.Run())
-	}
-	if err := play(how, os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	os.Exit(0)
-}
-
 // playing writes a script that starts the test binary in the given behaviour.
 func playing(t *testing.T, how behaviour) string {
 	t.Helper()
@@ -62,13 +50,14 @@ func playing(t *testing.T, how behaviour) string {
 	return path
 }
 
-func play(how behaviour, args []string) error {
+// play is the main function of a stand-in for QEMU.
+func play(how behaviour, args []string, out io.Writer) error {
 	switch {
 	case args[0] == "--version" && how == old:
-		fmt.Println("QEMU emulator version 6.2.0 (Debian 1:6.2)")
-		return nil
+		_, err := fmt.Fprintln(out, "QEMU emulator version 6.2.0 (Debian 1:6.2)")
+		return err
 	case args[0] == "--version":
-		fmt.Println("QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)")
+		fmt.Fprintln(out, "QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)")
 		return nil
 	case how == dies:
 		return fmt.Errorf("qemu: -netdev stream: cannot reach anything")
@@ -85,10 +74,10 @@ func play(how behaviour, args []string) error {
 	if strings.Contains(value(args, "-append"), "skiff.probe=1") {
 		switch how {
 		case noProbe:
-			fmt.Println("KVM internal error. Suberror: 1")
+			fmt.Fprintln(out, "KVM internal error. Suberror: 1")
 		case hangs:
 		default:
-			fmt.Println("[    0.5] skiff-probe-ok")
+			fmt.Fprintln(out, "[    0.5] skiff-probe-ok")
 		}
 		<-stop
 		return nil
@@ -101,7 +90,7 @@ func play(how behaviour, args []string) error {
 		return nil
 	}
 	socket, _, _ := strings.Cut(strings.TrimPrefix(value(args, "-qmp"), "unix:"), ",")
-	listener, err := net.Listen("unix", socket)
+	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "unix", socket)
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,7 @@ import (
 func monitorServer(t *testing.T, serve func(net.Conn)) string {
 	t.Helper()
 	path := filepath.Join(shortDir(t), "qmp.sock")
-	listener, err := net.Listen("unix", path)
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +41,7 @@ func TestMonitor(t *testing.T) {
 			case "qmp_capabilities":
 				return map[string]any{}
 			}
-			return errors.New("The command " + command + " has not been found") //nolint:staticcheck // QEMU's words
+			return errors.New("The command " + command + " has not been found")
 		})
 	})
 	for range 2 { // a connection that was closed makes room for the next

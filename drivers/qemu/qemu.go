@@ -119,8 +119,7 @@ func output(ctx context.Context, program string, args ...string) ([]byte, error)
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("run %s: %w", program, ctx.Err())
 	}
-	var failed *exec.ExitError
-	if errors.As(err, &failed) {
+	if failed, ok := errors.AsType[*exec.ExitError](err); ok {
 		return nil, fmt.Errorf("run %s: %w: %s", program, err, lastLines(failed.Stderr))
 	}
 	return out, err

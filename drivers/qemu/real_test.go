@@ -129,7 +129,7 @@ func realSpec(t *testing.T) machine.Spec {
 // published.
 func serveNetwork(t *testing.T, n machine.Network) netip.AddrPort {
 	t.Helper()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	free, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +142,7 @@ func serveNetwork(t *testing.T, n machine.Network) netip.AddrPort {
 	if err != nil {
 		t.Fatal(err)
 	}
-	listener, err := net.Listen("unix", n.Socket)
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", n.Socket)
 	if err != nil {
 		t.Fatal(err)
 	}
