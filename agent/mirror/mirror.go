@@ -1,18 +1,273 @@
-// Package mirror will answer containerd's requests for images inside the virtual network. So far it has no image, which
-// makes containerd ask the registry itself.
+// Package mirror is the registry that containerd asks first, for images of every other registry. It answers from the
+// images that came with the guest, from a cache that all clusters share, and from the registries themselves, in an order
+// that saves the network and never hides a real image behind a stand-in. It reads the OCI distribution API (OCI
+// Distribution Specification 1.1, "Pull") with containerd's parameter ns, which names the registry meant
+// (containerd, docs/hosts.md, "Registry Host Namespace"). Nothing can be pushed.
 package mirror
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
 // Config says where images come from.
 type Config struct {
-	Layout, Cache string
-	Offline       bool
-	Log           *slog.Logger
+	Layout    string            // folder of an OCI image layout with the guest's images; read anew each time; empty: none
+	Cache     string            // folder of the cache; made when missing; safe to share and to delete; empty: none
+	Offline   bool              // never ask a registry
+	Transport http.RoundTripper // how registries are reached; nil: as the host reaches them
+	Log       *slog.Logger
 }
 
+// Mirror is the registry. It is safe for concurrent use.
+type Mirror struct {
+	bundle   bundle
+	cache    cache
+	offline  bool
+	upstream *upstream
+	log      *slog.Logger
+}
+
+var _ http.Handler = (*Mirror)(nil)
+
 // New returns the mirror.
-func New(Config) (http.Handler, error) { return http.NotFoundHandler(), nil }
+func New(c Config) (*Mirror, error) {
+	store := cache{c.Cache}
+	if err := store.make(); err != nil {
+		return nil, fmt.Errorf("make the cache of images: %w", err)
+	}
+	return &Mirror{
+		bundle: bundle{c.Layout}, cache: store, offline: c.Offline, log: c.Log, upstream: newUpstream(c.Transport),
+	}, nil
+}
+
+// ServeHTTP implements http.Handler.
+func (m *Mirror) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		refuse(w, &problem{http.StatusMethodNotAllowed, "UNSUPPORTED", "this registry can only be read"})
+		return
+	}
+	if r.URL.Path == "/v2/" || r.URL.Path == "/v2" {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, "{}")
+		return
+	}
+	path, ok := strings.CutPrefix(r.URL.Path, "/v2/")
+	parts := strings.Split(path, "/")
+	if !ok || len(parts) < 3 {
+		refuse(w, &problem{http.StatusNotFound, "UNSUPPORTED", "no such page"})
+		return
+	}
+	repository := strings.Join(parts[:len(parts)-2], "/")
+	registry := r.URL.Query().Get("ns")
+	if registry == "" {
+		registry = name.DefaultRegistry
+	}
+	repo, err := name.NewRepository(registry + "/" + repository)
+	if err != nil {
+		refuse(w, &problem{http.StatusBadRequest, "NAME_INVALID", err.Error()})
+		return
+	}
+	switch kind, reference := parts[len(parts)-2], parts[len(parts)-1]; kind {
+	case "manifests":
+		err = m.manifest(w, r, repo, reference)
+	case "blobs":
+		err = m.blob(w, r, repo, reference)
+	default:
+		err = &problem{http.StatusNotFound, "UNSUPPORTED", "no such page"}
+	}
+	if err != nil {
+		m.log.Debug("not answered", "path", r.URL.Path, "registry", registry, "err", err)
+		refuse(w, err)
+	}
+}
+
+// manifest answers for a tag or a digest.
+func (m *Mirror) manifest(w http.ResponseWriter, r *http.Request, repo name.Repository, reference string) error {
+	var found manifest
+	hash, err := v1.NewHash(reference)
+	if err == nil {
+		found, err = m.byDigest(r.Context(), repo, hash)
+	} else {
+		var tag name.Tag
+		if tag, err = name.NewTag(repo.Name() + ":" + reference); err != nil {
+			return &problem{http.StatusBadRequest, "MANIFEST_INVALID", err.Error()}
+		}
+		found, err = m.byTag(r.Context(), tag)
+	}
+	if err != nil {
+		return err
+	}
+	header := w.Header()
+	header.Set("Content-Type", found.mediaType)
+	header.Set("Content-Length", fmt.Sprint(len(found.data)))
+	header.Set("Docker-Content-Digest", found.hash.String())
+	if r.Method == http.MethodGet {
+		_, _ = w.Write(found.data)
+	}
+	return nil
+}
+
+// byDigest needs no order: whoever has the digest has the right thing.
+func (m *Mirror) byDigest(ctx context.Context, repo name.Repository, hash v1.Hash) (manifest, error) {
+	if found, err := m.stored(hash); err == nil {
+		return found, nil
+	}
+	if m.offline {
+		return manifest{}, missing(repo.Name() + "@" + hash.String())
+	}
+	found, err := m.upstream.manifest(ctx, repo.Digest(hash.String()), patience)
+	if err != nil {
+		return manifest{}, asProblem(repo, err)
+	}
+	m.keep(found)
+	return found, nil
+}
+
+// byTag asks in this order: an image that came with the guest; the registry; what the registry said some time ago; a
+// stand-in that came with the guest.
+func (m *Mirror) byTag(ctx context.Context, tag name.Tag) (manifest, error) {
+	bundled, standIn, err := m.bundle.find(tag)
+	has := err == nil
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		m.log.Warn("the guest's images cannot be read", "err", err)
+	}
+	if has && !standIn {
+		return m.stored(bundled)
+	}
+	failure := m.ask(ctx, tag, has)
+	if failure.err == nil {
+		return failure.manifest, nil
+	}
+	if hash, err := m.cache.tag(tag); err == nil {
+		if found, err := m.stored(hash); err == nil {
+			m.log.Info("answering with what the registry said earlier", "image", display(tag), "because", failure.err)
+			return found, nil
+		}
+	}
+	if has {
+		m.log.Warn("answering with a stand-in, not with the image itself", "image", display(tag), "because", failure.err)
+		return m.stored(bundled)
+	}
+	return manifest{}, failure.err
+}
+
+type asked struct {
+	manifest manifest
+	err      error
+}
+
+// ask asks the registry, briefly when there is a stand-in.
+func (m *Mirror) ask(ctx context.Context, tag name.Tag, standIn bool) asked {
+	if m.offline {
+		return asked{err: missing(display(tag))}
+	}
+	limit := patience
+	if standIn {
+		if err := m.upstream.known(tag.RegistryStr()); err != nil {
+			return asked{err: err}
+		}
+		limit = impatience
+	}
+	found, err := m.upstream.manifest(ctx, tag, limit)
+	if err != nil {
+		return asked{err: asProblem(tag.Repository, err)}
+	}
+	m.log.Info("the registry has the image", "image", display(tag), "digest", found.hash)
+	m.keep(found)
+	if err := m.cache.remember(tag, found.hash); err != nil {
+		m.log.Warn("the cache of images cannot be written", "err", err)
+	}
+	return asked{manifest: found}
+}
+
+func (m *Mirror) keep(found manifest) {
+	if err := m.cache.put(found.hash, found.data); err != nil {
+		m.log.Warn("the cache of images cannot be written", "err", err)
+	}
+}
+
+// stored reads a manifest from the disk.
+func (m *Mirror) stored(hash v1.Hash) (manifest, error) {
+	file, err := m.open(hash)
+	if err != nil {
+		return manifest{}, fmt.Errorf("read manifest %s: %w", hash, err)
+	}
+	defer func() { _ = file.Close() }()
+	data, err := io.ReadAll(io.LimitReader(file, maxManifest))
+	if err != nil {
+		return manifest{}, fmt.Errorf("read manifest %s: %w", hash, err)
+	}
+	return manifest{hash: hash, data: data, mediaType: mediaType(data)}, nil
+}
+
+// open opens a blob that is on the disk.
+func (m *Mirror) open(hash v1.Hash) (*os.File, error) {
+	file, err := m.bundle.open(hash)
+	if err != nil {
+		file, err = m.cache.open(hash)
+	}
+	return file, err
+}
+
+// blob answers for a layer or a configuration.
+func (m *Mirror) blob(w http.ResponseWriter, r *http.Request, repo name.Repository, reference string) error {
+	hash, err := v1.NewHash(reference)
+	if err != nil {
+		return &problem{http.StatusBadRequest, "DIGEST_INVALID", err.Error()}
+	}
+	w.Header().Set("Docker-Content-Digest", hash.String())
+	if file, err := m.open(hash); err == nil {
+		defer func() { _ = file.Close() }()
+		w.Header().Set("Content-Type", "application/octet-stream")
+		http.ServeContent(w, r, "", time.Time{}, file) // also HEAD and Range
+		return nil
+	}
+	digest := repo.Digest(hash.String())
+	if m.offline {
+		return missing(digest.Name())
+	}
+	if r.Method == http.MethodHead {
+		size, err := m.upstream.size(r.Context(), digest)
+		if err != nil {
+			return asProblem(repo, err)
+		}
+		w.Header().Set("Content-Length", fmt.Sprint(size))
+		return nil
+	}
+	return m.pass(w, r, digest, hash)
+}
+
+// pass streams a blob from its registry to the guest and keeps a copy. Parts that were asked for are not honoured, which
+// clients must bear (RFC 9110, 14.2). An error half-way ends the connection: the status has been sent long ago.
+func (m *Mirror) pass(w http.ResponseWriter, r *http.Request, digest name.Digest, hash v1.Hash) error {
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(nil)
+	body, err := m.upstream.blob(ctx, digest)
+	if err != nil {
+		return asProblem(digest.Repository, err)
+	}
+	defer func() { _ = body.Close() }()
+	copied := m.cache.begin(hash)
+	defer copied.discard()
+	w.Header().Set("Content-Type", "application/octet-stream")
+	_, err = io.Copy(io.MultiWriter(w, copied), &hasty{reader: body, give: func() { cancel(errStalled) }})
+	if err != nil {
+		m.log.Warn("a layer broke off", "blob", digest.Name(), "err", errors.Join(err, context.Cause(ctx)))
+		panic(http.ErrAbortHandler)
+	}
+	if err := copied.commit(); err != nil {
+		m.log.Warn("the layer is not kept", "blob", digest.Name(), "err", err)
+	}
+	return nil
+}

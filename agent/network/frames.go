@@ -39,10 +39,20 @@ type frames struct {
 	closed bool
 }
 
-func newFrames(conn net.Conn) *frames {
-	f := &frames{Conn: conn, reader: bufio.NewReaderSize(conn, 1<<16)}
+// newFrames introduces the machine to the switch, which drops what is for a card that it has not heard of. A machine that
+// has come back may wait to be spoken to, while the gateway still knows its address.
+func newFrames(conn net.Conn, card net.HardwareAddr) *frames {
+	f := &frames{Conn: conn, reader: bufio.NewReaderSize(conn, 1<<16), frame: hello(card)}
 	f.wake = sync.NewCond(&f.mu)
 	return f
+}
+
+// hello is a broadcast frame from card that means nothing: of the type for local experiments (IEEE 802, 9.2.4).
+func hello(card net.HardwareAddr) []byte {
+	frame := binary.BigEndian.AppendUint32(nil, minFrame)
+	frame = append(frame, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff)
+	frame = append(frame, card...)
+	return append(frame, 0x88, 0xb5)
 }
 
 // Read implements net.Conn.

@@ -29,6 +29,7 @@ const (
 // Network is a running virtual network. It is safe for concurrent use.
 type Network struct {
 	virtual   *virtualnetwork.VirtualNetwork
+	card      net.HardwareAddr // the machine's
 	log       *slog.Logger
 	connected atomic.Bool
 }
@@ -39,6 +40,10 @@ func New(guest netip.Addr, guestMAC string, log *slog.Logger) (*Network, error) 
 	subnet := netip.MustParsePrefix(Subnet)
 	if !subnet.Contains(guest) {
 		return nil, fmt.Errorf("the machine's address %s is outside of %s", guest, subnet)
+	}
+	card, err := net.ParseMAC(guestMAC)
+	if err != nil {
+		return nil, fmt.Errorf("the machine's card: %w", err)
 	}
 	virtual, err := virtualnetwork.New(&types.Configuration{
 		MTU:               MTU,
@@ -59,7 +64,7 @@ func New(guest netip.Addr, guestMAC string, log *slog.Logger) (*Network, error) 
 	if err != nil {
 		return nil, fmt.Errorf("make the virtual network: %w", err)
 	}
-	return &Network{virtual: virtual, log: log}, nil
+	return &Network{virtual: virtual, card: card, log: log}, nil
 }
 
 // Serve lets one machine at a time join through listener until ctx ends, and closes listener. The next machine is let in
@@ -88,7 +93,7 @@ func (n *Network) join(ctx context.Context, conn net.Conn) {
 	defer stop()
 	n.connected.Store(true)
 	n.log.Info("the machine joined the network")
-	frames := newFrames(conn)
+	frames := newFrames(conn, n.card)
 	var writer sync.WaitGroup
 	writer.Go(frames.send)
 	err := n.virtual.AcceptQemu(ctx, frames)
