@@ -17,7 +17,7 @@ import (
 type Place struct {
 	Address  netip.Addr // the cluster's loopback address
 	Guest    netip.Addr // where kube-proxy answers at node ports
-	Reserved map[uint16]string
+	Reserved map[uint16]string // TCP ports of Address that skiff itself needs, and what for
 }
 
 // Decision is what follows from the Services of a cluster.
@@ -51,12 +51,21 @@ func Decide(list []*corev1.Service, place Place) Decision {
 	}
 	// Load balancer ports first: a node port is a number that nobody chose, mostly.
 	for _, service := range sorted {
-		d.balance(service)
+		if balanced(service) {
+			d.balance(service)
+		}
 	}
 	for _, service := range sorted {
-		d.nodePorts(service)
+		if balanced(service) || service.Spec.Type == corev1.ServiceTypeNodePort {
+			d.nodePorts(service)
+		}
 	}
 	return d.Decision
+}
+
+// balanced reports whether the Service wants this load balancer.
+func balanced(service *corev1.Service) bool {
+	return service.Spec.Type == corev1.ServiceTypeLoadBalancer && service.Spec.LoadBalancerClass == nil
 }
 
 func older(a, b *corev1.Service) int {
@@ -75,9 +84,6 @@ type decider struct {
 }
 
 func (d *decider) balance(service *corev1.Service) {
-	if service.Spec.Type != corev1.ServiceTypeLoadBalancer || service.Spec.LoadBalancerClass != nil {
-		return
-	}
 	published := false
 	for _, port := range service.Spec.Ports {
 		request := d.request(service, port, port.Port)
@@ -90,12 +96,6 @@ func (d *decider) balance(service *corev1.Service) {
 }
 
 func (d *decider) nodePorts(service *corev1.Service) {
-	switch service.Spec.Type {
-	case corev1.ServiceTypeNodePort:
-	case corev1.ServiceTypeLoadBalancer:
-	default:
-		return
-	}
 	for _, port := range service.Spec.Ports {
 		if port.NodePort != 0 {
 			d.add(service, d.request(service, port, port.NodePort))
