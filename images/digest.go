@@ -28,12 +28,21 @@ func Hash(ctx context.Context, path string, sparse bool, progress func(n int64))
 		return "", err
 	}
 	defer file.Close()
+	return copyHashed(ctx, file, nil, sparse, progress)
+}
+
+// copyHashed returns the digest of file as Hash does, and writes its content to the file to on the way, unless that is nil.
+func copyHashed(ctx context.Context, file, to *os.File, sparse bool, progress func(n int64)) (string, error) {
 	if sparse {
-		return HashSparse(ctx, file, nil, progress)
+		return HashSparse(ctx, file, to, progress)
 	}
 	sum := sha256.New()
-	if err := transfer(ctx, sum, file, progress); err != nil {
-		return "", fmt.Errorf("read %q: %w", path, err)
+	var target io.Writer = sum
+	if to != nil {
+		target = io.MultiWriter(sum, to)
+	}
+	if err := transfer(ctx, target, file, progress); err != nil {
+		return "", fmt.Errorf("read %q: %w", file.Name(), err)
 	}
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }

@@ -135,7 +135,7 @@ func normaliseStore(root string) error {
 	if databases != 2 {
 		return fmt.Errorf("containerd's store has %d databases, want those of metadata and snapshots", databases)
 	}
-	return removeAll(root, []string{"io.containerd.content.v1.content/ingest/*", "tmpmounts/*"})
+	return removeAll(root, []string{"io.containerd.content.v1.content/ingest/*", "io.containerd.grpc.v1.introspection", "tmpmounts/*"})
 }
 
 // shareKube makes the guest's kube the same file as that of the images' layer, so that programs inside and outside of containers

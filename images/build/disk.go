@@ -37,6 +37,8 @@ var masked = []string{
 	"systemd-update-utmp-runlevel.service", "systemd-user-sessions.service", "dev-hugepages.mount", "dev-mqueue.mount",
 	"sys-kernel-debug.mount", "sys-kernel-tracing.mount", "proc-sys-fs-binfmt_misc.automount", "systemd-firstboot.service",
 	"systemd-sysusers.service", "ssh.socket",
+	"modprobe@configfs.service", "modprobe@dm_mod.service", "modprobe@drm.service", "modprobe@efi_pstore.service", "modprobe@fuse.service",
+	"modprobe@loop.service", "sys-fs-fuse-connections.mount", "sys-kernel-config.mount",
 }
 
 // enabled are the units that start at boot, below the target that wants them.
@@ -193,5 +195,9 @@ func makeFileSystem(ctx context.Context, root, path string) error {
 	if err != nil {
 		return err
 	}
-	return stampInodes(path)
+	if err := stampInodes(path); err != nil {
+		return err
+	}
+	_, err = command{args: []string{"fallocate", "--dig-holes", path}}.run(ctx)
+	return err
 }

@@ -54,6 +54,6 @@ func tail(text string, n int) string {
 
 // tools maps the programs that a build runs to the Debian packages that have them.
 var tools = map[string]string{
-	"busybox": "busybox-static", "cpio": "cpio", "gcc": "gcc", "mke2fs": "e2fsprogs", "mmdebstrap": "mmdebstrap",
-	"modprobe": "kmod", "pkg-config": "pkg-config", "tar": "tar", "zstd": "zstd",
+	"busybox": "busybox-static", "fallocate": "util-linux", "gcc": "gcc", "mke2fs": "e2fsprogs", "mmdebstrap": "mmdebstrap",
+	"pkg-config": "pkg-config", "tar": "tar", "zstd": "zstd",
 }

@@ -1,0 +1,200 @@
+package images
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+
+	"github.com/google/renameio/v2"
+
+	"github.com/skiff-k8s/skiff/fail"
+)
+
+// Install puts the image folder from at to, which appears complete or not at all. Every file is held to its digest as it is
+// read. On one file system, and where the files belong to this user, they become hard links; else they are copied with
+// their holes. An installed image that is whole is left alone, and an interrupted Install goes on where it was.
+// progress, which may be nil, is told how many of all bytes are done, holes included. Two Installs to one folder must not
+// run at the same time.
+//
+// Failures with a known remedy: fail.ImageMissing (nothing at from), fail.ChecksumMismatch, fail.HostDiskFull.
+func Install(ctx context.Context, from, to string, progress func(done, total int64)) error {
+	manifest, err := ReadManifest(from)
+	if err != nil {
+		return err
+	}
+	if installed, err := ReadManifest(to); err == nil && installed.Digest == manifest.Digest && Verify(ctx, to) == nil {
+		return nil
+	}
+	i := installation{from: from, partial: to + ".partial", progress: progress}
+	for _, file := range manifest.Files {
+		i.total += file.Size
+	}
+	if err := i.run(ctx, manifest); err != nil {
+		return diskFull(fmt.Sprintf("install the guest image in %q", to), err)
+	}
+	return diskFull(fmt.Sprintf("install the guest image in %q", to), replaceDir(i.partial, to))
+}
+
+type installation struct {
+	from, partial string
+	stamps        stamps
+	done, total   int64
+	progress      func(done, total int64)
+}
+
+func (i *installation) run(ctx context.Context, manifest Manifest) error {
+	if err := os.MkdirAll(i.partial, 0o755); err != nil {
+		return err
+	}
+	i.stamps = readStamps(i.partial)
+	for _, name := range slices.Sorted(maps.Keys(manifest.Files)) {
+		file := manifest.Files[name]
+		if i.stamps.holds(i.partial, file) {
+			i.advance(file.Size)
+			continue
+		}
+		if err := i.file(ctx, file); err != nil {
+			return err
+		}
+		if err := i.stamps.add(i.partial, file); err != nil {
+			return err
+		}
+		// Only so that an interrupted installation need not begin again; worth it after each of the few large files.
+		if file.Size > 1<<20 {
+			if err := i.stamps.write(i.partial); err != nil {
+				return err
+			}
+		}
+	}
+	if err := i.stamps.write(i.partial); err != nil {
+		return err
+	}
+	content, err := manifest.Encode()
+	if err != nil {
+		return err
+	}
+	return renameio.WriteFile(filepath.Join(i.partial, ManifestName), content, 0o444)
+}
+
+// file puts one file into the partial folder and holds it to its digest.
+func (i *installation) file(ctx context.Context, file File) error {
+	from, to := filepath.Join(i.from, filepath.FromSlash(file.Name)), filepath.Join(i.partial, filepath.FromSlash(file.Name))
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	if err := os.Remove(to); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	before := i.done
+	put := i.copy
+	if linked(from, to, readOnly(file)) {
+		put = i.check
+	}
+	digest, err := put(ctx, from, to, file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		err = fail.New(fail.ImageMissing, "install the guest image", "%w", err)
+	case err == nil && digest != file.SHA256:
+		err = mismatch(from, file, digest)
+	}
+	if err != nil {
+		// What was put there is no file of the image. The error itself matters more than one of the clearing.
+		_ = os.Remove(to)
+		return err
+	}
+	i.done = before
+	i.advance(file.Size)
+	return nil
+}
+
+func (i *installation) advance(n int64) {
+	i.done += n
+	if i.progress != nil {
+		i.progress(i.done, i.total)
+	}
+}
+
+// linked makes to a hard link of from, if that is possible and the file is this user's: another owner could change it
+// later. The link and the original share their mode.
+func linked(from, to string, mode fs.FileMode) bool {
+	info, err := os.Stat(from)
+	if err != nil || !owned(info) || os.Link(from, to) != nil {
+		return false
+	}
+	if os.Chmod(to, mode) != nil {
+		_ = os.Remove(to)
+		return false
+	}
+	return true
+}
+
+// check reads the linked file and returns its digest.
+func (i *installation) check(ctx context.Context, _, to string, file File) (string, error) {
+	return Hash(ctx, to, file.Sparse, i.advance)
+}
+
+// copy copies the file and returns the digest of what was read.
+func (i *installation) copy(ctx context.Context, from, to string, file File) (string, error) {
+	in, err := os.Open(from)
+	if err != nil {
+		return "", err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return "", err
+	}
+	defer out.Close()
+	digest, err := copyHashed(ctx, in, out, file.Sparse, i.advance)
+	if err != nil {
+		return "", err
+	}
+	// Synced, because what is installed is later told from its size and time alone.
+	if err := errors.Join(out.Chmod(readOnly(file)), out.Sync(), out.Close()); err != nil {
+		return "", err
+	}
+	return digest, nil
+}
+
+// readOnly is the mode of an installed file: images are never written.
+func readOnly(file File) fs.FileMode { return 0o444 | fs.FileMode(file.Mode)&0o111 }
+
+func mismatch(path string, file File, digest string) error {
+	return fail.New(fail.ChecksumMismatch, fmt.Sprintf("check %q", path), "SHA-256 is %s, the manifest has %s", digest, file.SHA256)
+}
+
+// replaceDir renames dir to to. A folder that is there, and was found to be unusable, goes.
+func replaceDir(dir, to string) error {
+	aside := to + ".old"
+	if err := os.RemoveAll(aside); err != nil {
+		return err
+	}
+	if err := os.Rename(to, aside); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.Rename(dir, to); err != nil {
+		return err
+	}
+	return os.RemoveAll(aside)
+}
+
+// diskFull gives err the ID that it deserves when it says that the disk is full.
+func diskFull(op string, err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fail.New(fail.HostDiskFull, op, "%w", err)
+	}
+	if err == nil {
+		return nil
+	}
+	var known *fail.Error
+	if errors.As(err, &known) {
+		return err
+	}
+	return fmt.Errorf("%s: %w", op, err)
+}
