@@ -15,8 +15,8 @@ import (
 
 // Place is where Services are published.
 type Place struct {
-	Address  netip.Addr // the cluster's loopback address
-	Guest    netip.Addr // where kube-proxy answers at node ports
+	Address  netip.Addr        // the cluster's loopback address
+	Guest    netip.Addr        // where kube-proxy answers at node ports
 	Reserved map[uint16]string // TCP ports of Address that skiff itself needs, and what for
 }
 

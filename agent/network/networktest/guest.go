@@ -30,6 +30,8 @@ func Join(t *testing.T, socket string) *Guest {
 	t.Helper()
 	stack, err := virtualnetwork.New(&types.Configuration{
 		MTU: 4000, Subnet: "192.168.127.0/24", GatewayIP: Address, GatewayMacAddress: MAC,
+		// Where the guest does not listen the library asks the host's network; nothing is at this address of it.
+		NAT: map[string]string{Address: "127.77.255.254"},
 	})
 	if err != nil {
 		t.Fatal(err)
