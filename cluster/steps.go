@@ -39,11 +39,12 @@ func (s *start) plan() Plan {
 	add(running && resized, s.powerOff("its size changes"))
 	add(running && orphaned && !resized, s.powerOff("its agent has ended, and with it its network"))
 	add(s.seen.agent == nil, s.agent())
-	add(boots, s.boot())
+	add(boots, s.boot(running))
 	add(!works, s.kubernetes())
-	add(!works || s.seen.agent == nil, s.services())
+	watched := !boots && s.seen.agent != nil && s.seen.agent.Watching
+	add(!watched, s.services())
 	add(s.wantsContext(), s.context())
-	add(!works && !s.options.NoWait, s.wait())
+	add((!works || !watched) && !s.options.NoWait, s.wait())
 	for _, addon := range s.config.Addons {
 		add(!s.seen.enabled[addon], s.addon(addon))
 	}
@@ -155,9 +156,13 @@ func (s *start) agent() Step {
 	}
 }
 
-func (s *start) boot() Step {
+func (s *start) boot(ran bool) Step {
+	why := s.why("it is new", "it does not run")
+	if ran {
+		why = "it was powered off"
+	}
 	return Step{
-		ID: "boot", Text: "Boot machine " + s.config.Profile, Why: s.why("it is new", "it does not run as it should"),
+		ID: "boot", Text: "Boot machine " + s.config.Profile, Why: why,
 		Do: func(ctx context.Context, report Report) error {
 			if err := images.Verify(ctx, s.Home.BaseImage(s.config.Image)); err != nil {
 				return err
@@ -170,6 +175,7 @@ func (s *start) boot() Step {
 				return err
 			}
 			s.vm = vm
+			s.tellSpeed(ctx, spec.Image)
 			if err := vm.Start(ctx); err != nil {
 				return wrap(fail.MachineFailed, err, "boot cluster %s", s.config.Profile)
 			}
@@ -310,7 +316,10 @@ func (s *start) addon(name string) Step {
 	return Step{
 		ID: "addon-" + name, Text: "Enable addon " + name, Why: "it was asked for",
 		Do: func(ctx context.Context, report Report) error {
-			return s.Kubernetes.Enable(ctx, s.target(), name, report)
+			if err := s.Kubernetes.Enable(ctx, s.target(), name, report); err != nil {
+				return err
+			}
+			return s.save(s.config) // an existing cluster learns here that it has the addon
 		},
 	}
 }
