@@ -1,0 +1,309 @@
+package store_test
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/skiff-k8s/skiff/fail"
+	"github.com/skiff-k8s/skiff/store"
+)
+
+const envHold = "SKIFF_STORE_TEST_HOLD" // this binary takes the lock at that path and waits to be killed
+
+func TestMain(m *testing.M) {
+	if path := os.Getenv(envHold); path != "" {
+		hold(path)
+	}
+	os.Exit(m.Run())
+}
+
+func hold(path string) {
+	if _, err := store.TryLock(path, store.Holder{Command: "skiff start", PID: os.Getpid(), Since: time.Now()}); err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	fmt.Println("held")
+	select {}
+}
+
+func TestLocate(t *testing.T) {
+	t.Parallel()
+	locate := func(values map[string]string) (store.Home, error) {
+		return store.Locate(func(name string) string { return values[name] })
+	}
+	home, err := locate(map[string]string{"SKIFF_HOME": "/h"})
+	want := store.Home{Config: "/h/config", State: "/h/state", Cache: "/h/cache", Run: "/h/run"}
+	if err != nil || home != want {
+		t.Errorf("Locate with SKIFF_HOME: got %+v and error %v, want %+v", home, err, want)
+	}
+	if _, err := locate(map[string]string{"SKIFF_HOME": "h"}); err == nil {
+		t.Error("Locate with a relative SKIFF_HOME: got no error")
+	}
+	home, err = locate(map[string]string{"XDG_RUNTIME_DIR": "/run/user/7"})
+	if err != nil || home.Run != "/run/user/7/skiff" {
+		t.Errorf("Locate with XDG_RUNTIME_DIR: got %q and error %v, want /run/user/7/skiff", home.Run, err)
+	}
+	if home.State == home.Config || home.Cache == home.State {
+		t.Errorf("Locate: folders are the same: %+v", home)
+	}
+}
+
+// TestSocketsFit: every socket of every cluster must have a name that can be bound (108 bytes with the final zero).
+func TestSocketsFit(t *testing.T) {
+	t.Parallel()
+	for _, dir := range []string{"/h", "/home/someone/with/a/very/long/path/to/a/folder/for/skiff/that/nobody/would/type"} {
+		home, err := store.Locate(func(name string) string { return map[string]string{"SKIFF_HOME": dir}[name] })
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen := map[string]bool{}
+		for _, profile := range []string{"a", strings.Repeat("a", 63), strings.Repeat("a", 62) + "b"} {
+			c := home.Cluster(profile)
+			for _, path := range []string{c.AgentSocket(), c.NetworkSocket(), filepath.Join(c.Node("skiff-m02").Run, "monitor.sock")} {
+				if len(path) > 107 {
+					t.Errorf("%s has %d bytes, want at most 107", path, len(path))
+				}
+				if seen[path] {
+					t.Errorf("%s belongs to two clusters", path)
+				}
+				seen[path] = true
+			}
+		}
+	}
+}
+
+func TestProfiles(t *testing.T) {
+	t.Parallel()
+	home := store.Home{State: t.TempDir()}
+	if names, err := home.Profiles(); err != nil || len(names) != 0 {
+		t.Errorf("Profiles of nothing: got %v and error %v, want none", names, err)
+	}
+	for _, profile := range []string{"two", "one"} {
+		if err := store.Write(home.Cluster(profile).File(), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := store.Folder(home.Cluster("only-logs").Logs()); err != nil {
+		t.Fatal(err)
+	}
+	if names, err := home.Profiles(); err != nil || fmt.Sprint(names) != "[one two]" {
+		t.Errorf("Profiles: got %v and error %v, want [one two]", names, err)
+	}
+}
+
+func TestWrite(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "a", "b", "file")
+	for _, content := range []string{"first", "second, which is longer", ""} {
+		if err := store.Write(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(path)
+		if err != nil || string(got) != content {
+			t.Errorf("after Write: got %q and error %v, want %q", got, err, content)
+		}
+	}
+	for at, want := range map[string]fs.FileMode{path: 0o600, filepath.Dir(path): 0o700} {
+		if info, err := os.Stat(at); err != nil || info.Mode().Perm() != want {
+			t.Errorf("mode of %s: got %v and error %v, want %v", at, info.Mode().Perm(), err, want)
+		}
+	}
+	if entries, _ := os.ReadDir(filepath.Dir(path)); len(entries) != 1 {
+		t.Errorf("Write left %v, want the file alone", entries)
+	}
+}
+
+// TestWriteWhole: a reader must see one content or the other, never a part.
+func TestWriteWhole(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "file")
+	contents := []string{strings.Repeat("a", 1<<16), strings.Repeat("b", 1<<15)}
+	if err := store.Write(path, []byte(contents[0]), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	var writing sync.WaitGroup
+	writing.Go(func() {
+		defer close(done)
+		for i := range 50 {
+			if err := store.Write(path, []byte(contents[i%2]), 0o600); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	for reading := true; reading; {
+		select {
+		case <-done:
+			reading = false
+		default:
+		}
+		got, err := os.ReadFile(path)
+		if err != nil || string(got) != contents[0] && string(got) != contents[1] {
+			t.Fatalf("read %d bytes that nobody wrote, error %v", len(got), err)
+		}
+	}
+	writing.Wait()
+}
+
+func TestNoSpace(t *testing.T) {
+	t.Parallel()
+	for err, full := range map[error]bool{
+		nil: false, os.ErrNotExist: false, syscall.ENOSPC: true, syscall.EDQUOT: true,
+		&os.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}: true,
+	} {
+		got := store.NoSpace("op", err)
+		if fail.Is(got, fail.HostDiskFull) != full || !errors.Is(got, err) {
+			t.Errorf("NoSpace(%v): got %v, want %s: %v", err, got, fail.HostDiskFull, full)
+		}
+	}
+}
+
+// TestDiskFull writes to the kernel's device that is always full (full(4)).
+func TestDiskFull(t *testing.T) {
+	t.Parallel()
+	file, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip("there is no /dev/full here")
+	}
+	defer file.Close()
+	_, err = file.WriteString("x")
+	if !fail.Is(store.NoSpace("write", err), fail.HostDiskFull) {
+		t.Errorf("NoSpace of what a full disk gives: got %v, want %s", err, fail.HostDiskFull)
+	}
+}
+
+func TestLock(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "below", "x.lock")
+	since := time.Now()
+	release, err := store.TryLock(path, store.Holder{Command: "skiff start -p dev", PID: 7, Since: since})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = store.TryLock(path, store.Holder{Command: "another"})
+	var held *store.HeldError
+	if !errors.As(err, &held) || held.Holder.Command != "skiff start -p dev" || held.Holder.PID != 7 || !held.Holder.Since.Equal(since) {
+		t.Errorf("second TryLock: got error %v (%+v), want the holder", err, held)
+	}
+	want := fmt.Sprintf(`held by "skiff start -p dev" (process 7, since %s)`, since.Local().Format(time.TimeOnly))
+	if err == nil || err.Error() != want {
+		t.Errorf("second TryLock: got %q, want %q", err, want)
+	}
+	release()
+	release, err = store.TryLock(path, store.Holder{Command: "another"})
+	if err != nil {
+		t.Fatalf("TryLock after release: %v", err)
+	}
+	release()
+}
+
+// TestLockOfKilled: a lock must end with its process, however that ends.
+func TestLockOfKilled(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "x.lock")
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), self)
+	cmd.Env = append(os.Environ(), envHold+"="+path)
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := out.Read(make([]byte, 5)); err != nil {
+		t.Fatal(err)
+	}
+	_, err = store.TryLock(path, store.Holder{})
+	var held *store.HeldError
+	if !errors.As(err, &held) || held.Holder.PID != cmd.Process.Pid {
+		t.Errorf("TryLock: got error %v, want it held by process %d", err, cmd.Process.Pid)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	release, err := store.TryLock(path, store.Holder{})
+	if err != nil {
+		t.Fatalf("TryLock after the holder was killed: %v", err)
+	}
+	release()
+}
+
+// TestLockWithoutNote: what the file says is for people; whatever it is, the lock counts.
+func TestLockWithoutNote(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "x.lock")
+	release, err := store.Wait(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	if err := os.WriteFile(path, []byte("{no json"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.TryLock(path, store.Holder{}); err == nil || err.Error() != "held by another process" {
+		t.Errorf("TryLock: got error %v, want %q", err, "held by another process")
+	}
+}
+
+func TestWait(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "x.lock")
+	var at, most int
+	var count sync.Mutex
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			release, err := store.Wait(path)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			count.Lock()
+			at++
+			most = max(most, at)
+			count.Unlock()
+			count.Lock()
+			at--
+			count.Unlock()
+			release()
+		})
+	}
+	all.Wait()
+	if most != 1 {
+		t.Errorf("%d held the lock at once, want 1", most)
+	}
+}
+
+func TestNames(t *testing.T) {
+	t.Parallel()
+	home := store.Home{Config: "/c", State: "/s", Cache: "/k", Run: "/r"}
+	c := home.Cluster("dev")
+	for _, test := range []struct{ got, want string }{
+		{home.Settings(), "/c/config.yaml"},
+		{home.BaseImage("sha256:abc"), "/s/base/abc"},
+		{home.BaseImage("abc"), "/s/base/abc"},
+		{c.File(), "/s/clusters/dev/cluster.yaml"},
+		{c.Lock(), "/s/clusters/dev.lock"},
+		{c.StepLog("boot"), "/s/clusters/dev/logs/boot.log"},
+		{c.AgentSocket(), "/r/dev/agent.sock"},
+		{c.Node("skiff").UserKey(), "/s/clusters/dev/nodes/skiff/id_ed25519"},
+	} {
+		if test.got != test.want {
+			t.Errorf("got %s, want %s", test.got, test.want)
+		}
+	}
+}
