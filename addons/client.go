@@ -104,11 +104,18 @@ func builtin(group schema.GroupVersion, kind string) (resource string, namespace
 func (c *client) retry(ctx context.Context, do func() error) error {
 	tick := time.NewTicker(retryEvery)
 	defer tick.Stop()
+	var last error
 	for {
 		err := do()
-		if err == nil || !transient(err) {
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil: // what went wrong before says more than that the time is over
+			return errors.Join(err, last)
+		case !transient(err):
 			return err
 		}
+		last = err
 		if meta.IsNoMatchError(err) {
 			c.mapper.Reset() // the kind may be served by now
 		}
