@@ -3,6 +3,7 @@ package addons
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -89,9 +90,7 @@ func TestEnableRenewsCertificate(t *testing.T) {
 			at := slices.IndexFunc(objects, func(o *unstructured.Unstructured) bool { return o.GetKind() == "Secret" })
 			old := objects[at].DeepCopy()
 			annotations := old.GetAnnotations()
-			for key, value := range change {
-				annotations[key] = value
-			}
+			maps.Copy(annotations, change)
 			old.SetAnnotations(annotations)
 			api.set(secretPath, old.Object)
 			if err := Enable(deadline(t, time.Minute), api.config, objects, Options{}); err != nil {

@@ -143,20 +143,20 @@ func TestIngressOverTraefik(t *testing.T) {
 	if err := Enable(ctx, config, objects, Options{}); err != nil {
 		t.Fatal(err)
 	}
-	controller := startTraefik(t, ctx, program, clients, path, objects)
+	controller := startTraefik(ctx, t, program, clients, path, objects)
 	cases := ingressCases()
-	backendURL := makeBackends(t, ctx, clients, cases)
+	backendURL := makeBackends(ctx, t, clients, cases)
 	for name, tc := range cases {
-		makeIngress(t, ctx, clients, name, tc, backendURL)
+		makeIngress(ctx, t, clients, name, tc, backendURL)
 	}
 	// Traefik builds its routes of all Ingresses at once: those of the last one come with the others'.
 	last := ingressCase{alias: fmt.Sprintf("last-%d.test", time.Now().UnixNano())}
-	makeIngress(t, ctx, clients, "plain", last, backendURL)
-	controller.awaitRoutes(t, ctx, last.alias)
+	makeIngress(ctx, t, clients, "plain", last, backendURL)
+	controller.awaitRoutes(ctx, t, last.alias)
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			for _, ask := range tc.asks {
-				controller.try(t, ctx, hostOf(name), ask)
+				controller.try(ctx, t, hostOf(name), ask)
 			}
 		})
 	}
@@ -187,7 +187,7 @@ type controller struct {
 	log         string // path
 }
 
-func startTraefik(t *testing.T, ctx context.Context, program string, clients kubernetes.Interface, kubeconfig string, objects []*unstructured.Unstructured) controller {
+func startTraefik(ctx context.Context, t *testing.T, program string, clients kubernetes.Interface, kubeconfig string, objects []*unstructured.Unstructured) controller {
 	t.Helper()
 	dir := t.TempDir()
 	token, err := clients.CoreV1().ServiceAccounts("ingress-nginx").CreateToken(ctx, "ingress-nginx", &authv1.TokenRequest{}, metav1.CreateOptions{})
@@ -212,8 +212,8 @@ func startTraefik(t *testing.T, ctx context.Context, program string, clients kub
 	for name, data := range secret.Data {
 		write(t, filepath.Join(dir, name), string(data))
 	}
-	c := controller{http: freeAddress(t), https: freeAddress(t), log: filepath.Join(dir, "log")}
-	ping := freeAddress(t)
+	c := controller{http: freeAddress(ctx, t), https: freeAddress(ctx, t), log: filepath.Join(dir, "log")}
+	ping := freeAddress(ctx, t)
 	var args []string
 	for _, object := range objects {
 		switch object.GetKind() {
@@ -256,9 +256,9 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
-func freeAddress(t *testing.T) string {
+func freeAddress(ctx context.Context, t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -268,7 +268,7 @@ func freeAddress(t *testing.T) string {
 
 // makeBackends serves what requests looked like, and points Services at the servers, for each case its own: Traefik keeps
 // a canary by the Service that it stands in for. It returns the URL of one server.
-func makeBackends(t *testing.T, ctx context.Context, clients kubernetes.Interface, cases map[string]ingressCase) string {
+func makeBackends(ctx context.Context, t *testing.T, clients kubernetes.Interface, cases map[string]ingressCase) string {
 	t.Helper()
 	servers := map[string]*httptest.Server{}
 	for _, name := range []string{"main", "canary"} {
@@ -328,7 +328,7 @@ func objectName(tc, suffix string) string {
 	return "t-" + strings.ReplaceAll(tc, " ", "-") + "-" + suffix
 }
 
-func makeIngress(t *testing.T, ctx context.Context, clients kubernetes.Interface, name string, tc ingressCase, backendURL string) {
+func makeIngress(ctx context.Context, t *testing.T, clients kubernetes.Interface, name string, tc ingressCase, backendURL string) {
 	t.Helper()
 	create := func(suffix, backend string, annotations map[string]string) {
 		object := &netv1.Ingress{ObjectMeta: metav1.ObjectMeta{
@@ -366,7 +366,7 @@ func makeIngress(t *testing.T, ctx context.Context, clients kubernetes.Interface
 }
 
 // awaitRoutes returns once the host is served.
-func (c controller) awaitRoutes(t *testing.T, ctx context.Context, host string) {
+func (c controller) awaitRoutes(ctx context.Context, t *testing.T, host string) {
 	t.Helper()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
@@ -425,7 +425,7 @@ func (c controller) send(ctx context.Context, host string, a ask) (*http.Respons
 	return answer, saw, err
 }
 
-func (c controller) try(t *testing.T, ctx context.Context, host string, a ask) {
+func (c controller) try(ctx context.Context, t *testing.T, host string, a ask) {
 	t.Helper()
 	var answer *http.Response
 	var saw seen

@@ -140,8 +140,7 @@ func expand(file string, recursive bool) ([]string, error) {
 }
 
 func unreadable(path string, err error) error {
-	var pathErr *fs.PathError
-	if errors.As(err, &pathErr) {
+	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
 		err = pathErr.Err // the path is in the message already
 	}
 	return fail.New(fail.ManifestInvalid, "read manifest "+path, "%w", err).WithHint("Name a file or folder that exists and can be read.")
