@@ -41,7 +41,8 @@ func addNeeded(root, file string, found map[string]library) error {
 		if err != nil {
 			return err
 		}
-		names = append(names, strings.TrimRight(string(content), "\x00"))
+		// First: libc names the loader too, without its folder, and the kernel looks for it in this one alone.
+		names = append([]string{strings.TrimRight(string(content), "\x00")}, names...)
 	}
 	for _, name := range names {
 		if _, ok := found[filepath.Base(name)]; ok {

@@ -327,7 +327,7 @@ spec:
 func askers(n int) string {
 	var b strings.Builder
 	for i := range n {
-		fmt.Fprintf(&b, "  - {name: ask%d, image: %q, command: [kubectl, --server=http://meow-svc, get, --raw, /ask]}\n", i, kubeTest)
+		fmt.Fprintf(&b, "  - {name: ask%d, image: %q, command: [/usr/local/bin/kube, kubectl, --server=http://meow-svc, get, --raw, /ask]}\n", i, kubeTest)
 	}
 	return b.String()
 }

@@ -1,0 +1,35 @@
+package cluster
+
+import (
+	"context"
+
+	"github.com/skiff-k8s/skiff/agent"
+)
+
+// LiveAgents are real agents: processes of the skiff binary.
+type LiveAgents struct {
+	Executable string // path of skiff
+}
+
+var _ Agents = LiveAgents{}
+
+// Start implements Agents.
+func (l LiveAgents) Start(ctx context.Context, configFile string, c agent.Config) error {
+	_, err := agent.Spawn(ctx, l.Executable, configFile, c)
+	return err
+}
+
+// Status implements Agents.
+func (LiveAgents) Status(ctx context.Context, socket string) (agent.Status, error) {
+	return agent.Dial(socket).Status(ctx)
+}
+
+// Watch implements Agents.
+func (LiveAgents) Watch(ctx context.Context, socket string, kubeconfig []byte) error {
+	return agent.Dial(socket).WatchKubernetes(ctx, kubeconfig)
+}
+
+// Stop implements Agents.
+func (LiveAgents) Stop(ctx context.Context, socket string) error {
+	return agent.Dial(socket).Shutdown(ctx)
+}

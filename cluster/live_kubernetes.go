@@ -1,0 +1,179 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/skiff-k8s/skiff/addons"
+	"github.com/skiff-k8s/skiff/machine"
+	"github.com/skiff-k8s/skiff/provision"
+	"github.com/skiff-k8s/skiff/store"
+)
+
+// addonLimit bounds the wait for an addon: pods start in seconds, their images are in the guest.
+const addonLimit = 5 * time.Minute
+
+// LiveKubernetes is Kubernetes as packages provision and addons do it.
+type LiveKubernetes struct{}
+
+var _ Kubernetes = LiveKubernetes{}
+
+// config is what provision needs to know of the cluster.
+func (LiveKubernetes) config(c Target) (provision.Config, error) {
+	config := provision.NewConfig(c.Config.Profile, c.Config.Address)
+	config.KubernetesVersion = c.Config.KubernetesVersion
+	config.APIServerNames = c.Config.APIServerNames
+	for _, text := range c.Config.APIServerIPs {
+		ip, err := netip.ParseAddr(text)
+		if err != nil {
+			return config, fmt.Errorf("apiserverIPs: %w", err)
+		}
+		config.APIServerIPs = append(config.APIServerIPs, ip)
+	}
+	return config, nil
+}
+
+// pki reads the cluster's keys, and makes those that are missing or about to expire.
+func (l LiveKubernetes) pki(c Target) (provision.Config, *provision.PKI, error) {
+	config, err := l.config(c)
+	if err != nil {
+		return config, nil, err
+	}
+	pki, err := provision.EnsurePKI(c.Files.PKI(), config, time.Now())
+	return config, pki, store.NoSpace("make the keys of cluster "+c.Config.Profile, err)
+}
+
+// Prepare implements Kubernetes.
+func (l LiveKubernetes) Prepare(_ context.Context, c Target) error {
+	_, _, err := l.pki(c)
+	return err
+}
+
+// Up implements Kubernetes. What the guest's commands print goes to the log of the step.
+func (l LiveKubernetes) Up(ctx context.Context, m machine.Runner, c Target, report Report) error {
+	config, pki, err := l.pki(c)
+	if err != nil {
+		return err
+	}
+	log, err := os.OpenFile(c.Files.StepLog("kubernetes"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return store.NoSpace("open the log of kubeadm", err)
+	}
+	defer func() { _ = log.Close() }()
+	config.Log = log
+	return provision.Up(ctx, m, config, pki, func(p provision.Phase) { report(p.Text, 0, 0) })
+}
+
+// Wait implements Kubernetes.
+func (l LiveKubernetes) Wait(ctx context.Context, m machine.Runner, c Target, report Report) error {
+	config, pki, err := l.pki(c)
+	if err != nil {
+		return err
+	}
+	client, err := pki.Client(config)
+	if err != nil {
+		return err
+	}
+	return provision.Wait(ctx, c.Config.Profile, provision.Ready(m, config, client), func(met provision.Condition) {
+		report(met.String()+": yes", 0, 0)
+	})
+}
+
+// Usable implements Kubernetes.
+func (l LiveKubernetes) Usable(ctx context.Context, c Target) error {
+	config, err := l.rest(c)
+	if err != nil {
+		return err
+	}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return err
+	}
+	node, err := client.CoreV1().Nodes().Get(ctx, node, metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("the API server does not answer: %w", err)
+	}
+	for _, condition := range node.Status.Conditions {
+		if condition.Type == corev1.NodeReady && condition.Status == corev1.ConditionTrue {
+			return nil
+		}
+	}
+	return errors.New("the node is not Ready")
+}
+
+// Enable implements Kubernetes.
+func (l LiveKubernetes) Enable(ctx context.Context, c Target, name string, report Report) error {
+	config, addon, err := l.addon(c, name)
+	if err != nil {
+		return err
+	}
+	objects, err := addons.Render(addon, addons.Values{Address: c.Config.Address})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, addonLimit)
+	defer cancel()
+	report("applying its manifests", 0, 0)
+	if err := addons.Enable(ctx, config, objects, addons.Options{}); err != nil {
+		return err
+	}
+	report("waiting for its pods", 0, 0)
+	return addons.Wait(ctx, config, addon)
+}
+
+// Disable implements Kubernetes.
+func (l LiveKubernetes) Disable(ctx context.Context, c Target, name string) error {
+	config, addon, err := l.addon(c, name)
+	if err != nil {
+		return err
+	}
+	objects, err := addons.Render(addon, addons.Values{Address: c.Config.Address})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, addonLimit)
+	defer cancel()
+	return addons.Disable(ctx, config, objects)
+}
+
+// Enabled implements Kubernetes.
+func (l LiveKubernetes) Enabled(ctx context.Context, c Target) (map[string]bool, error) {
+	config, err := l.rest(c)
+	if err != nil {
+		return nil, err
+	}
+	return addons.Status(ctx, config)
+}
+
+func (l LiveKubernetes) addon(c Target, name string) (*rest.Config, addons.Addon, error) {
+	addon, err := addons.Find(name)
+	if err != nil {
+		return nil, addon, err
+	}
+	config, err := l.rest(c)
+	return config, addon, err
+}
+
+// rest is how the API server is reached, as the administrator.
+func (LiveKubernetes) rest(c Target) (*rest.Config, error) {
+	content, err := os.ReadFile(c.Files.Kubeconfig())
+	if err != nil {
+		return nil, err
+	}
+	config, err := clientcmd.RESTConfigFromKubeConfig(content)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", c.Files.Kubeconfig(), err)
+	}
+	config.QPS = -1 // few requests, all wanted at once
+	return config, nil
+}
