@@ -17,6 +17,10 @@ import (
 	"github.com/skiff-k8s/skiff/cluster/clustertest"
 )
 
+// quickEnd takes out the second that a process with the race detector sleeps at its end (runtime/race, ThreadSanitizer's
+// atexit_sleep_ms); these tests start hundreds of processes.
+const quickEnd = "GORACE=atexit_sleep_ms=0"
+
 // session is a home of its own, in which this test binary runs as skiff.
 type session struct {
 	t          *testing.T
@@ -47,6 +51,7 @@ func (s session) command(env []string, args ...string) *exec.Cmd {
 	}
 	cmd := exec.CommandContext(s.t.Context(), self, args...)
 	cmd.Env = append(os.Environ(), envMain+"=1", "SKIFF_HOME="+s.home, "SKIFF_IMAGE="+s.image, "KUBECONFIG="+s.kubeconfig)
+	cmd.Env = append(cmd.Env, quickEnd)
 	cmd.Env = append(cmd.Env, env...)
 	cmd.WaitDelay = 10 * time.Second
 	return cmd

@@ -51,6 +51,8 @@ func setup(env *testscript.Env) error {
 	env.Setenv("KUBECONFIG", filepath.Join(env.WorkDir, "kubeconfig"))
 	env.Setenv("HOME", env.WorkDir)
 	env.Setenv("CI", "1")
+	name, value, _ := strings.Cut(quickEnd, "=")
+	env.Setenv(name, value)
 	return clustertest.Image(env.T().(testing.TB).Context(), image)
 }
 
