@@ -33,7 +33,7 @@ const (
 	etcdVersion    = "3.7.3"
 	corednsVersion = "1.15.0"
 	traefikVersion = "3.7.13"
-	pauseVersion   = "3.10.1"
+	pauseVersion   = "3.10.2" // what kubeadm of this version asks for (cmd/kubeadm/app/constants)
 )
 
 // components returns all programs that are built from Go modules.

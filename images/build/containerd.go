@@ -53,15 +53,27 @@ func unpack(ctx context.Context, programs, layoutDir, root string) (err error) {
 	if err != nil {
 		return err
 	}
-	ctr := []string{filepath.Join(programs, "ctr"), "--address", socket, "--namespace", "k8s.io", "images"}
-	// The label keeps kubelet from removing them when the disk is full: without a network they would not come back.
-	args := append(ctr, "import", "--local", "--discard-unpacked-layers", "--platform", "linux/amd64", "--label", "io.cri-containerd.pinned=pinned",
-		"--label", "io.cri-containerd.image=managed", archive)
-	_, err = command{args: args}.run(ctx)
-	if err := errors.Join(err, stop()); err != nil {
+	if err := errors.Join(fill(ctx, filepath.Join(programs, "ctr"), socket, archive), stop()); err != nil {
 		return err
 	}
 	return normaliseStore(root)
+}
+
+// fill imports the archive and lets containerd's collector take away the layers' archives, now that they are unpacked.
+func fill(ctx context.Context, ctr, socket, archive string) error {
+	for _, args := range [][]string{
+		// The label keeps kubelet from removing images when the disk is full: without a network they would not come back.
+		{"images", "import", "--local", "--discard-unpacked-layers", "--platform", "linux/amd64", "--label", "io.cri-containerd.pinned=pinned",
+			"--label", "io.cri-containerd.image=managed", archive},
+		// The end of a lease is what the collector can be waited for with.
+		{"leases", "create", "--id", "collect"},
+		{"leases", "delete", "--sync", "collect"},
+	} {
+		if _, err := (command{args: append([]string{ctr, "--address", socket, "--namespace", "k8s.io"}, args...)}).run(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func writeLayoutTar(layoutDir, path string) (string, error) {

@@ -24,13 +24,14 @@ var packages = []string{
 
 // unneeded is what no running guest reads: paths below the root, globs. The kernel's configuration stays in /boot, as kubeadm's
 // checks look there. logind goes with its bus names: it is masked, and whoever asks for it must hear at once that it is not there.
+// systemd's generators look for what no guest has (other disks, consoles, init scripts), a process each.
 var unneeded = []string{
 	"boot/initrd*", "boot/System.map*", "boot/vmlinuz*", "initrd.img*", "vmlinuz*", "dev/*", "run/*", "tmp/*", "etc/machine-id", "etc/ssh/ssh_host_*", "etc/hostname", "etc/resolv.conf",
 	"usr/lib/udev/hwdb*", "etc/udev/hwdb*", "usr/share/bug", "usr/share/doc", "usr/share/doc-base", "usr/share/i18n", "usr/share/info",
 	"usr/share/initramfs-tools", "usr/share/lintian", "usr/share/locale", "usr/share/man", "usr/share/pixmaps", "usr/share/zoneinfo/right",
 	"usr/lib/modules/*/kernel/sound", "usr/lib/modules/*/kernel/drivers/gpu", "usr/lib/modules/*/kernel/drivers/infiniband",
 	"var/cache/apt/*", "var/cache/debconf/*-old", "var/cache/ldconfig/*", "var/lib/apt/lists/*", "var/lib/initramfs-tools", "var/log/*",
-	"usr/lib/systemd/system/dbus-org.freedesktop.login1.service", "usr/share/dbus-1/system-services/org.freedesktop.login1.service", "var/lib/dpkg/*-old", "etc/*-", "var/lib/systemd/catalog/*",
+	"usr/lib/systemd/system-generators/*", "usr/lib/systemd/system/dbus-org.freedesktop.login1.service", "usr/share/dbus-1/system-services/org.freedesktop.login1.service", "var/lib/dpkg/*-old", "etc/*-", "var/lib/systemd/catalog/*",
 }
 
 // debianStep makes the root file system from Debian's packages: out/root, and the kernel as out/vmlinuz. What the mirror has

@@ -38,7 +38,8 @@ var masked = []string{
 	"sys-kernel-debug.mount", "sys-kernel-tracing.mount", "proc-sys-fs-binfmt_misc.automount", "systemd-firstboot.service",
 	"systemd-sysusers.service", "ssh.socket",
 	"modprobe@configfs.service", "modprobe@dm_mod.service", "modprobe@drm.service", "modprobe@efi_pstore.service", "modprobe@fuse.service",
-	"modprobe@loop.service", "sys-fs-fuse-connections.mount", "sys-kernel-config.mount",
+	"modprobe@loop.service", "sys-fs-fuse-connections.mount", "sys-kernel-config.mount", "kmod-static-nodes.service", "systemd-modules-load.service",
+	"systemd-random-seed.service", "systemd-remount-fs.service", "systemd-tmpfiles-setup-dev.service",
 }
 
 // enabled are the units that start at boot, below the target that wants them.
