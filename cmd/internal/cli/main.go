@@ -6,10 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -48,9 +45,8 @@ func (e *exitError) Error() string { return fmt.Sprintf("exit with status %d", e
 // Main runs the command that args (without the program's name) ask for, and returns the exit code. The first Ctrl-C or
 // SIGTERM ends the command in order, a second one ends the process at once.
 func Main(ctx context.Context, args []string, streams Streams, deps Deps) int {
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	ctx, stop := untilSignal(ctx)
 	defer stop()
-	context.AfterFunc(ctx, stop) // from here on a signal does what it does by default
 
 	a := &app{deps: deps, streams: streams, command: strings.Join(append([]string{"skiff"}, args...), " "), ctx: ctx}
 	a.out = ui.New(streams, ui.Options{Env: deps.Env})
