@@ -24,8 +24,8 @@ func (c command) run(ctx context.Context) (string, error) {
 	cmd := exec.CommandContext(ctx, c.args[0], c.args[1:]...)
 	cmd.Dir = c.dir
 	cmd.Env = append(os.Environ(), c.env...)
-	var stdout, all bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &tee{&stdout, &all}, &all
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	// Its own process group: the children of go and mmdebstrap must not outlive a Ctrl-C.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
@@ -34,16 +34,9 @@ func (c command) run(ctx context.Context) (string, error) {
 		if ctx.Err() != nil {
 			return "", ctx.Err()
 		}
-		return "", fmt.Errorf("%s: %w\n%s", strings.Join(c.args, " "), err, tail(all.String(), 30))
+		return "", fmt.Errorf("%s: %w\n%s", strings.Join(c.args, " "), err, tail(stdout.String()+stderr.String(), 30))
 	}
 	return stdout.String(), nil
-}
-
-type tee struct{ a, b *bytes.Buffer }
-
-func (t *tee) Write(p []byte) (int, error) {
-	t.a.Write(p)
-	return t.b.Write(p)
 }
 
 // tail returns the last n lines of text.
