@@ -86,8 +86,7 @@ type Target struct {
 func (m *Manager) lock(profile string) (func(), error) {
 	files := m.Home.Cluster(profile)
 	release, err := store.TryLock(files.Lock(), store.Holder{Command: m.Command, PID: os.Getpid(), Since: time.Now()})
-	var held *store.HeldError
-	if errors.As(err, &held) {
+	if held, ok := errors.AsType[*store.HeldError](err); ok {
 		return nil, fail.New(fail.ClusterLocked, "use cluster "+profile, "it is %w", held).
 			WithHint("Wait until that command has ended, or end it, and run this one again.")
 	}

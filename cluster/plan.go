@@ -101,7 +101,7 @@ func named(ctx context.Context, profile string, step Step, err error) error {
 	op := fmt.Sprintf("cluster %s: %s", profile, step.ID)
 	switch {
 	case ctx.Err() != nil:
-		return interrupted(profile, step, ctx)
+		return interrupted(ctx, profile, step)
 	case fail.Known(err):
 		return err
 	}
@@ -112,7 +112,7 @@ func named(ctx context.Context, profile string, step Step, err error) error {
 }
 
 // interrupted is the error of a run that ctx ended.
-func interrupted(profile string, step Step, ctx context.Context) error {
+func interrupted(ctx context.Context, profile string, step Step) error {
 	return fail.New(fail.Interrupted, fmt.Sprintf("start cluster %s: %s", profile, step.ID), "%w", context.Cause(ctx)).
 		WithNext("skiff start -p %s", profile)
 }

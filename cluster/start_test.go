@@ -99,8 +99,6 @@ const (
 	absent  = "Nonexistent Nonexistent Nonexistent Nonexistent"
 )
 
-func ptr[T any](value T) *T { return &value }
-
 func TestPlans(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -130,11 +128,11 @@ func TestPlans(t *testing.T) {
 			w.starts(w.options())
 			w.killMachine()
 		}},
-		{name: "resized-running", before: func(w *world) { w.starts(w.options()) }, options: func(o *cluster.StartOptions) { o.Wanted.MemoryMiB = ptr(3000) }},
+		{name: "resized-running", before: func(w *world) { w.starts(w.options()) }, options: func(o *cluster.StartOptions) { o.Wanted.MemoryMiB = new(3000) }},
 		{name: "resized-stopped", before: func(w *world) {
 			w.starts(w.options())
 			w.stops()
-		}, options: func(o *cluster.StartOptions) { o.Wanted.CPUs = ptr(4) }},
+		}, options: func(o *cluster.StartOptions) { o.Wanted.CPUs = new(4) }},
 		{name: "kubeconfig-lost", before: func(w *world) {
 			w.starts(w.options())
 			w.must(os.Remove(w.Kubeconfig))
@@ -330,11 +328,11 @@ func TestRefusals(t *testing.T) {
 		id     fail.ID
 	}{
 		{"profile", func(o *cluster.StartOptions) { o.Profile = "../x" }, fail.ProfileInvalid},
-		{"memory", func(o *cluster.StartOptions) { o.Wanted.MemoryMiB = ptr(64) }, fail.MemoryTooSmall},
-		{"host's memory", func(o *cluster.StartOptions) { o.Wanted.MemoryMiB = ptr(1 << 20) }, fail.HostMemoryLow},
-		{"cpus", func(o *cluster.StartOptions) { o.Wanted.CPUs = ptr(1) }, fail.CPUsTooFew},
-		{"host's cpus", func(o *cluster.StartOptions) { o.Wanted.CPUs = ptr(9) }, fail.HostCPUsLow},
-		{"version", func(o *cluster.StartOptions) { o.Wanted.KubernetesVersion = ptr("v1.2.3") }, fail.K8sVersionUnsupported},
+		{"memory", func(o *cluster.StartOptions) { o.Wanted.MemoryMiB = new(64) }, fail.MemoryTooSmall},
+		{"host's memory", func(o *cluster.StartOptions) { o.Wanted.MemoryMiB = new(1 << 20) }, fail.HostMemoryLow},
+		{"cpus", func(o *cluster.StartOptions) { o.Wanted.CPUs = new(1) }, fail.CPUsTooFew},
+		{"host's cpus", func(o *cluster.StartOptions) { o.Wanted.CPUs = new(9) }, fail.HostCPUsLow},
+		{"version", func(o *cluster.StartOptions) { o.Wanted.KubernetesVersion = new("v1.2.3") }, fail.K8sVersionUnsupported},
 		{"addon", func(o *cluster.StartOptions) { o.Wanted.Addons = []string{"nothing"} }, fail.AddonNotFound},
 		{"ip", func(o *cluster.StartOptions) { o.Wanted.APIServerIPs = []string{"x"} }, fail.FlagInvalid},
 	}
@@ -357,7 +355,7 @@ func TestImmutable(t *testing.T) {
 	w := newWorld(t)
 	w.starts(w.options())
 	for name, wanted := range map[string]cluster.Wanted{
-		"disk":  {DiskBytes: ptr(int64(config.MinDiskBytes * 2))},
+		"disk":  {DiskBytes: new(int64(config.MinDiskBytes * 2))},
 		"names": {APIServerNames: []string{"x.test"}},
 	} {
 		o := w.options()
@@ -368,7 +366,7 @@ func TestImmutable(t *testing.T) {
 		}
 	}
 	w.driver.Name = "another"
-	w.fails(cluster.StartOptions{Profile: "dev", Wanted: cluster.Wanted{Driver: ptr("another")}}, fail.SpecImmutable)
+	w.fails(cluster.StartOptions{Profile: "dev", Wanted: cluster.Wanted{Driver: new("another")}}, fail.SpecImmutable)
 }
 
 func TestLocked(t *testing.T) {

@@ -31,7 +31,7 @@ type session struct {
 
 func newSession(t *testing.T) session {
 	t.Helper()
-	home, err := os.MkdirTemp("", "skiff-int-") // short: sockets lie below it
+	home, err := os.MkdirTemp("", "skiff-int-") //nolint:usetesting // the path must be short: sockets lie below it
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,8 +71,7 @@ func (s session) code(want int, env []string, args ...string) string {
 
 // exitCode is that of a command that ended; -1 for one that a signal ended or that did not run.
 func exitCode(err error) int {
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		return exit.ExitCode()
 	}
 	if err != nil {

@@ -69,8 +69,7 @@ func code(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	err := ts.Exec(args[1], args[2:]...)
 	got := 0
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		got = exit.ExitCode()
 	} else {
 		ts.Check(err)
@@ -104,7 +103,7 @@ func listen(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: listen ADDRESS:PORT")
 	}
-	listener, err := net.Listen("tcp", args[0])
+	listener, err := net.Listen("tcp", args[0]) //nolint:noctx // binding does not block
 	ts.Check(err)
 	ts.Defer(func() { _ = listener.Close() })
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -50,7 +51,7 @@ func Main(ctx context.Context, args []string, streams Streams, deps Deps) int {
 
 	a := &app{deps: deps, streams: streams, command: strings.Join(append([]string{"skiff"}, args...), " "), ctx: ctx}
 	a.out = ui.New(streams, ui.Options{Env: deps.Env})
-	root := a.root()
+	root := a.root() //nolint:contextcheck // commands get it from cobra
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
 	a.out.Close()
@@ -160,10 +161,8 @@ func formatOf(cmd *cobra.Command, output string) (ui.Format, error) {
 		return ui.Text, nil
 	}
 	allowed := append([]string{"text"}, strings.Fields(cmd.Annotations[annotationFormats])...)
-	for _, one := range allowed {
-		if output == one {
-			return ui.Format(output), nil
-		}
+	if slices.Contains(allowed, output) {
+		return ui.Format(output), nil
 	}
 	return "", fail.New(fail.FlagInvalid, "read --output "+output, "%s prints %s", cmd.CommandPath(), strings.Join(allowed, ", "))
 }

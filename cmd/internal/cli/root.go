@@ -120,8 +120,7 @@ func flagError(cmd *cobra.Command, err error) error {
 		return unknownCommand(cmd, rest)
 	}
 	hint := "See the command's flags."
-	var absent *pflag.NotExistError
-	if errors.As(err, &absent) {
+	if absent, ok := errors.AsType[*pflag.NotExistError](err); ok {
 		var names []string
 		cmd.Flags().VisitAll(func(flag *pflag.Flag) {
 			if !flag.Hidden {

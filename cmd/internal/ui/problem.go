@@ -41,7 +41,7 @@ func Problems(err error) []Problem {
 // joined returns the parts of an error that is nothing but its parts, a line each, as errors.Join makes it. An error that
 // wraps several and says more is left whole.
 func joined(err error) []error {
-	parts, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // the shape of this very error is asked for
+	parts, ok := err.(interface{ Unwrap() []error })
 	if !ok {
 		return nil
 	}
@@ -57,8 +57,7 @@ func joined(err error) []error {
 
 func problem(err error) Problem {
 	p := Problem{ID: fail.Internal, Why: err.Error(), Text: err.Error()}
-	var known *fail.Error
-	if errors.As(err, &known) {
+	if known, ok := errors.AsType[*fail.Error](err); ok {
 		p.ID, p.Op, p.Output, p.Advice, p.Next = known.ID, known.Op, known.Output, known.Hint, known.Next
 		if known.Err != nil {
 			p.Why = known.Err.Error()
