@@ -23,9 +23,9 @@ import (
 // TestMain lets the test binary be the agent that Spawn starts.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 4 && os.Args[1] == "agent" {
-		os.Exit(runAgent(os.Args[3]))
+		os.Exit(runAgent(os.Args[3])) //nolint:forbidigo // the main function of this binary
 	}
-	os.Exit(m.Run())
+	os.Exit(m.Run()) //nolint:forbidigo // the same
 }
 
 func runAgent(file string) int {
@@ -45,7 +45,7 @@ func runAgent(file string) int {
 // config is of a cluster with folders of its own; their paths are short, as those of sockets must be.
 func config(t *testing.T, address string) agent.Config {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "sk")
+	dir, err := os.MkdirTemp("", "sk") //nolint:usetesting // t.TempDir has the name of the test, which is too long
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,6 +92,15 @@ func status(t *testing.T, client *agent.Client) agent.Status {
 	return status
 }
 
+func get(t *testing.T, client *http.Client, url string) (*http.Response, error) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client.Do(request)
+}
+
 func TestTheLifeOfAnAgent(t *testing.T) {
 	t.Parallel()
 	c := config(t, "127.77.231.1")
@@ -130,7 +139,7 @@ func TestTheLifeOfAnAgent(t *testing.T) {
 			t.Errorf("%s after Shutdown: got %v, want that it is gone", socket, err)
 		}
 	}
-	if _, err := net.Dial("tcp", "127.77.231.1:2222"); !errors.Is(err, syscall.ECONNREFUSED) {
+	if _, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", "127.77.231.1:2222"); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("port after Shutdown: got %v, want refused", err)
 	}
 	if next := status(t, spawn(t, c)); next.PID == got.PID {
@@ -185,7 +194,7 @@ func TestATerminatedAgentCleansUp(t *testing.T) {
 func TestSpawnSaysWhichPortIsTaken(t *testing.T) {
 	t.Parallel()
 	c := config(t, "127.77.234.1")
-	taken, err := net.Listen("tcp", "127.77.234.1:6443")
+	taken, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.77.234.1:6443")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -300,11 +309,11 @@ func TestConfigurationsAreReadAsWritten(t *testing.T) {
 	if got, err := agent.Load(path); err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("got %+v and %v, want %+v", got, err, want)
 	}
-	if err := os.WriteFile(path, []byte(`{"adress":"127.0.0.1"}`), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(`{"colour":"127.0.0.1"}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := agent.Load(path); err == nil || !strings.Contains(err.Error(), "adress") {
-		t.Errorf("a key that is misspelt: got %v, want it named", err)
+	if _, err := agent.Load(path); err == nil || !strings.Contains(err.Error(), "colour") {
+		t.Errorf("a key that is unknown: got %v, want it named", err)
 	}
 }
 
@@ -329,7 +338,7 @@ func TestTheGuestIsReachedAndReachesTheMirror(t *testing.T) {
 	}()
 	var got []byte
 	for len(got) == 0 && t.Context().Err() == nil { // the guest needs a moment to join
-		if conn, err := net.Dial("tcp", "127.77.240.1:2222"); err == nil {
+		if conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", "127.77.240.1:2222"); err == nil {
 			got, _ = io.ReadAll(conn)
 			_ = conn.Close()
 		}
@@ -343,7 +352,7 @@ func TestTheGuestIsReachedAndReachesTheMirror(t *testing.T) {
 	inside := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
 		return guest.DialContextTCP(ctx, address)
 	}}}
-	response, err := inside.Get("http://192.168.127.1:5000/v2/library/nginx/manifests/1?ns=docker.io")
+	response, err := get(t, &inside, "http://192.168.127.1:5000/v2/library/nginx/manifests/1?ns=docker.io")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -139,7 +139,7 @@ func TestPublishesServicesOfTheGuestsCluster(t *testing.T) {
 	case <-t.Context().Done():
 		t.Fatal("the Service got no status")
 	}
-	response, err := http.Get("http://127.77.241.1:8001")
+	response, err := get(t, http.DefaultClient, "http://127.77.241.1:8001")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +182,7 @@ func TestWaitsForTheAPIServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-apiServer.patched
-	if _, err := net.Dial("tcp", "127.77.242.1:8001"); err != nil {
+	if _, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", "127.77.242.1:8001"); err != nil {
 		t.Error(err)
 	}
 }

@@ -47,8 +47,7 @@ func (p *pipe) failed(err error) {
 		err = errors.New("it was asked to end")
 	}
 	message := report{Err: err.Error(), Busy: errors.Is(err, ErrRunning)}
-	var known *fail.Error
-	if errors.As(err, &known) {
+	if known, ok := errors.AsType[*fail.Error](err); ok {
 		message.ID, message.Op, message.Hint, message.Next = known.ID, known.Op, known.Hint, known.Next
 		if message.Err = ""; known.Err != nil {
 			message.Err = known.Err.Error()

@@ -118,7 +118,7 @@ func (a *agent) serve(ctx context.Context, api http.Handler, ready *pipe) error 
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	// From here on everything is closed by ctx, also when a later step fails.
-	err := a.publisher.Fix(fixed)
+	err := a.publisher.Fix(fixed) //nolint:contextcheck // listeners end with the Publisher's context, which is Run's
 	group.Go(func() error { a.publisher.Run(ctx); return nil })
 	if err == nil {
 		err = a.open(ctx, group, api)

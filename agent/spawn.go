@@ -95,8 +95,7 @@ func spawn(ctx context.Context, executable, configFile string, c Config) error {
 	case err == nil:
 		return message.failure()
 	case ctx.Err() != nil:
-		<-ended
-		return fmt.Errorf("start the agent of cluster %s: %w", c.Profile, ctx.Err())
+		return fmt.Errorf("start the agent of cluster %s: %w (%w)", c.Profile, ctx.Err(), died(<-ended))
 	}
 	return fail.New(fail.AgentFailed, "start the agent of cluster "+c.Profile, "its process ended: %w", died(<-ended)).
 		WithOutput(tail(log, begin)).WithHint("The whole log is %s.", c.LogFile)

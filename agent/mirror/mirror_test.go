@@ -430,7 +430,12 @@ func TestAWrongBlobIsNeitherKeptNorEndedInOrder(t *testing.T) {
 	t.Cleanup(server.Close)
 	cache := t.TempDir()
 	s := serve(t, Config{Transport: &outside{server: server}, Cache: cache})
-	response, err := http.Get(s.url + "/v2/a/b/blobs/sha256:" + strings.Repeat("0", 64) + "?ns=quay.io")
+	path := "/v2/a/b/blobs/sha256:" + strings.Repeat("0", 64) + "?ns=quay.io"
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.DefaultClient.Do(request)
 	if err == nil {
 		_, err = io.Copy(io.Discard, response.Body)
 		_ = response.Body.Close()

@@ -28,7 +28,7 @@ func serve(t *testing.T) (*network.Network, string) {
 		t.Fatal(err)
 	}
 	socket := filepath.Join(t.TempDir(), "net.sock")
-	listener, err := net.Listen("unix", socket)
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", socket)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +161,7 @@ func TestOutlivesBadFrames(t *testing.T) {
 		"huge":  framed(1<<31, nil),
 		"short": framed(1000, make([]byte, 10)),
 	} {
-		conn, err := net.Dial("unix", socket)
+		conn, err := (&net.Dialer{}).DialContext(t.Context(), "unix", socket)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -193,7 +193,7 @@ func TestDoesNotWaitForAPausedMachine(t *testing.T) {
 	answer(t, guest, "80", "here")
 	read(t, n, "80")
 	guest.Leave()
-	paused, err := net.Dial("unix", socket) // never reads
+	paused, err := (&net.Dialer{}).DialContext(t.Context(), "unix", socket) // never reads
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -168,7 +168,7 @@ func (p *Publisher) Run(ctx context.Context) {
 			p.close()
 			return
 		case <-ticker.C:
-			p.again()
+			p.again() //nolint:contextcheck // listeners end with the Publisher's own context
 		}
 	}
 }

@@ -31,7 +31,7 @@ func (host) DialContext(ctx context.Context, address netip.AddrPort) (net.Conn, 
 }
 
 func (host) ForwardUDP(address, _ netip.AddrPort) (io.Closer, error) {
-	return net.ListenPacket("udp", address.String())
+	return net.ListenUDP("udp", net.UDPAddrFromAddrPort(address))
 }
 
 func start(t *testing.T, address string) *Publisher {
@@ -53,7 +53,7 @@ func start(t *testing.T, address string) *Publisher {
 // upper starts a server that reads to the end and answers in capitals, which needs both ends of a connection to end apart.
 func upper(t *testing.T) netip.AddrPort {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +76,7 @@ func upper(t *testing.T) netip.AddrPort {
 
 func ask(t *testing.T, address, text string) (string, error) {
 	t.Helper()
-	conn, err := net.Dial("tcp", address)
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", address)
 	if err != nil {
 		return "", err
 	}
@@ -111,7 +111,7 @@ func TestSetKeepsOpensAndCloses(t *testing.T) {
 	p := start(t, "127.77.202.1")
 	server := upper(t)
 	p.Set([]Request{service("stays", 8001, server), service("goes", 8002, server)})
-	conn, err := net.Dial("tcp", "127.77.202.1:8001")
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", "127.77.202.1:8001")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +142,7 @@ func TestUnpublishingEndsConnections(t *testing.T) {
 	t.Parallel()
 	p := start(t, "127.77.203.1")
 	p.Set([]Request{service("web", 8001, upper(t))})
-	conn, err := net.Dial("tcp", "127.77.203.1:8001")
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", "127.77.203.1:8001")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +156,7 @@ func TestUnpublishingEndsConnections(t *testing.T) {
 func TestATakenPortIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	p := start(t, "127.77.204.1")
-	taken, err := net.Listen("tcp", "127.77.204.1:8001")
+	taken, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.77.204.1:8001")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,7 +181,7 @@ func TestATakenPortIsTriedAgain(t *testing.T) {
 func TestFixedPortsAreAllOrNone(t *testing.T) {
 	t.Parallel()
 	p := start(t, "127.77.205.1")
-	taken, err := net.Listen("tcp", "127.77.205.1:6443")
+	taken, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.77.205.1:6443")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,7 +194,7 @@ func TestFixedPortsAreAllOrNone(t *testing.T) {
 	if !fail.Is(err, fail.PortInUse) || !strings.Contains(err.Error(), "127.77.205.1:6443") {
 		t.Errorf("got %v, want fail.PortInUse that names 127.77.205.1:6443", err)
 	}
-	if _, err := net.Dial("tcp", "127.77.205.1:2222"); !errors.Is(err, syscall.ECONNREFUSED) {
+	if _, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", "127.77.205.1:2222"); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("the other port: got %v, want refused", err)
 	}
 	if got := p.Published(); len(got) != 0 {
@@ -279,7 +279,7 @@ func TestAGuestThatRefusesResetsTheClient(t *testing.T) {
 	t.Parallel()
 	p := start(t, "127.77.210.1")
 	p.Set([]Request{service("web", 8001, netip.MustParseAddrPort("127.77.210.1:1"))})
-	conn, err := net.Dial("tcp", "127.77.210.1:8001")
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", "127.77.210.1:8001")
 	if err == nil {
 		defer func() { _ = conn.Close() }()
 		_, err = io.ReadAll(conn)

@@ -129,11 +129,15 @@ func (d *decider) add(service *corev1.Service, request publish.Request) bool {
 	}
 	d.Publish = append(d.Publish, request)
 	if request.Refused != "" {
-		d.Decision.Refused = append(d.Decision.Refused, Refusal{service, request.Refused})
+		d.refuse(service, request.Refused)
 		return false
 	}
 	d.owners[key{request.Protocol, request.Port}] = "Service " + service.Namespace + "/" + service.Name
 	return true
+}
+
+func (d *decider) refuse(service *corev1.Service, reason string) {
+	d.Refused = append(d.Refused, Refusal{service, reason})
 }
 
 // status notes the status to write, if it differs. Mode Proxy tells kube-proxy not to answer for the address inside the

@@ -47,8 +47,8 @@ func ours(s *corev1.Service) {
 	s.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "127.77.220.1", IPMode: &mode}}
 }
 
-// print writes a decision as a person would check it.
-func print(d services.Decision) string {
+// readable writes a decision as a person would check it.
+func readable(d services.Decision) string {
 	var b strings.Builder
 	for _, r := range d.Publish {
 		if r.Refused != "" {
@@ -95,7 +95,7 @@ func TestDecide(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			golden.Compare(t, "testdata/"+name+".golden", []byte(print(services.Decide(list, place()))))
+			golden.Compare(t, "testdata/"+name+".golden", []byte(readable(services.Decide(list, place()))))
 		})
 	}
 }
