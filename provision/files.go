@@ -3,14 +3,11 @@ package provision
 import (
 	"archive/tar"
 	"bytes"
-	"context"
 	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/skiff-k8s/skiff/machine"
 )
 
 // File is a file on the machine.
@@ -18,6 +15,7 @@ type File struct {
 	Path string // absolute
 	Mode fs.FileMode
 	Body []byte
+	Link string // not empty: a symbolic link to this instead
 }
 
 func sortFiles(files []File) {
@@ -32,6 +30,9 @@ func archive(files []File) ([]byte, error) {
 		header := &tar.Header{
 			Typeflag: tar.TypeReg, Name: strings.TrimPrefix(f.Path, "/"), Mode: int64(f.Mode.Perm()), Size: int64(len(f.Body)), ModTime: time.Unix(0, 0),
 		}
+		if f.Link != "" {
+			header.Typeflag, header.Linkname, header.Size = tar.TypeSymlink, f.Link, 0
+		}
 		if err := w.WriteHeader(header); err != nil {
 			return nil, fmt.Errorf("pack %q: %w", f.Path, err)
 		}
@@ -43,16 +44,4 @@ func archive(files []File) ([]byte, error) {
 		return nil, fmt.Errorf("pack: %w", err)
 	}
 	return out.Bytes(), nil
-}
-
-// push puts all files in one go, as each command costs about 100 ms on an emulated machine.
-func push(ctx context.Context, runner machine.Runner, files []File, output *bytes.Buffer) error {
-	packed, err := archive(files)
-	if err != nil {
-		return err
-	}
-	_, err = runner.Run(ctx, machine.Cmd{
-		Args: []string{"tar", "-x", "-m", "-o", "-p", "-f", "-", "-C", "/"}, Stdin: bytes.NewReader(packed), Stdout: output, Stderr: output,
-	})
-	return err
 }

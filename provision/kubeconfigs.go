@@ -8,7 +8,7 @@ import (
 )
 
 // addKubeconfigs makes the kubeconfigs of the components, and the administrator's for the host. All hold their keys, so
-// that each is one file.
+// that each is one file, but for the kubelet's.
 func (p *PKI) addKubeconfigs(config Config) error {
 	for _, k := range []struct{ file, cert, user, server string }{
 		{"admin.conf", adminCert, "kubernetes-admin", config.nodeURL()},
@@ -32,15 +32,17 @@ func (p *PKI) addKubeconfigs(config Config) error {
 }
 
 func (p *PKI) kubeconfig(server, cluster, user, cert string) api.Config {
+	auth := &api.AuthInfo{ClientCertificateData: p.files[cert+".crt"], ClientKeyData: p.files[cert+".key"]}
+	if cert == kubeletCert { // the kubelet renews it by itself
+		auth = &api.AuthInfo{ClientCertificate: kubeletClient, ClientKey: kubeletClient}
+	}
 	context := user + "@" + cluster // kubeadm's name
 	if user == cluster {
 		context = user
 	}
 	return api.Config{
-		Clusters: map[string]*api.Cluster{cluster: {Server: server, CertificateAuthorityData: p.ca()}},
-		AuthInfos: map[string]*api.AuthInfo{user: {
-			ClientCertificateData: p.files[cert+".crt"], ClientKeyData: p.files[cert+".key"],
-		}},
+		Clusters:       map[string]*api.Cluster{cluster: {Server: server, CertificateAuthorityData: p.ca()}},
+		AuthInfos:      map[string]*api.AuthInfo{user: auth},
 		Contexts:       map[string]*api.Context{context: {Cluster: cluster, AuthInfo: user}},
 		CurrentContext: context,
 	}

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -180,20 +181,27 @@ func (p *PKI) Guest() []File {
 	var files []File
 	for name, content := range p.files {
 		mode := fs.FileMode(0o600)
-		path := "/etc/kubernetes/pki/" + name
+		target := pkiDir + "/" + name
 		switch {
 		case name == "kubeconfig" || strings.HasPrefix(name, "clients/"):
 			continue // on the host, and in the kubeconfigs
 		case strings.HasSuffix(name, ".conf"):
-			path = "/etc/kubernetes/" + name
+			target = "/etc/kubernetes/" + name
 		case strings.HasPrefix(name, kubeletServer+"."):
-			path = "/var/lib/kubelet/pki/kubelet" + filepath.Ext(name) // kubelet's own name for them
+			target = "/var/lib/kubelet/pki/kubelet" + filepath.Ext(name) // kubelet's own name for them
 		}
 		if strings.HasSuffix(name, ".crt") || strings.HasSuffix(name, ".pub") {
 			mode = 0o644
 		}
-		files = append(files, File{Path: path, Mode: mode, Body: content})
+		files = append(files, File{Path: target, Mode: mode, Body: content})
 	}
+	// As the kubelet has it after it renewed its certificate (client-go, util/certificate/certificate_store.go).
+	const first = "kubelet-client-first.pem"
+	own := slices.Concat(p.files[kubeletCert+".crt"], p.files[kubeletCert+".key"])
+	files = append(files,
+		File{Path: path.Join(path.Dir(kubeletClient), first), Mode: 0o600, Body: own},
+		File{Path: kubeletClient, Mode: 0o777, Link: first},
+	)
 	sortFiles(files)
 	return files
 }

@@ -1,0 +1,85 @@
+package provision
+
+import (
+	"strings"
+	"testing"
+
+	apps "k8s.io/api/apps/v1"
+	core "k8s.io/api/core/v1"
+
+	"github.com/skiff-k8s/skiff/internal/golden"
+)
+
+func TestKubeadmConfiguration(t *testing.T) {
+	t.Parallel()
+	plain := NewConfig("dev", testConfig().HostAddress)
+	extra := testConfig()
+	extra.Extra = []Arg{
+		{"apiserver", "profiling", "true"},
+		{"apiserver", "audit-log-path", "-"},
+		{"controller-manager", "v", "4"},
+		{"scheduler", "v", "4"},
+		{"etcd", "quota-backend-bytes", "100000000"},
+		{"kubelet", "maxPods", "50"},
+		{"kubelet", "evictionHard.memory.available", "100Mi"},
+		{"proxy", "nftables.syncPeriod", "5s"},
+		{"proxy", "mode", "iptables"},
+	}
+	for name, config := range map[string]Config{"plain": plain, "extra": extra} {
+		got, err := config.Kubeadm()
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden.Compare(t, "testdata/kubeadm-"+name+".golden", got)
+	}
+}
+
+func TestSettingThatCannotBePlaced(t *testing.T) {
+	t.Parallel()
+	for _, arg := range []Arg{{"kubelet", "failSwapOn.deeper", "1"}, {"proxy", "mode", "{"}} {
+		config := testConfig()
+		config.Extra = []Arg{arg}
+		_, err := config.Kubeadm()
+		if err == nil || !strings.Contains(err.Error(), arg.Component+"."+arg.Key) {
+			t.Errorf("%+v: got %v, want an error that names the setting", arg, err)
+		}
+	}
+}
+
+func TestEssentials(t *testing.T) {
+	t.Parallel()
+	objects, err := testConfig().Essentials()
+	if err != nil {
+		t.Fatal(err)
+	}
+	images := map[string]string{}
+	for _, object := range objects {
+		switch o := object.(type) {
+		case *apps.DaemonSet:
+			images[o.Name] = o.Spec.Template.Spec.Containers[0].Image
+		case *apps.Deployment:
+			images[o.Name] = o.Spec.Template.Spec.Containers[0].Image
+		case *core.Service:
+			if o.Spec.ClusterIP != "10.96.0.10" {
+				t.Errorf("got address %q of cluster DNS, want 10.96.0.10", o.Spec.ClusterIP)
+			}
+		case *core.ConfigMap:
+			if config := o.Data["config.conf"]; o.Name == "kube-proxy" && !strings.Contains(config, "mode: nftables") {
+				t.Errorf("got kube-proxy's configuration %q, want mode nftables", config)
+			}
+		}
+	}
+	if len(objects) != 12 || images["kube-proxy"] != "registry.k8s.io/kube-proxy:v1.37.2" || images["coredns"] != "registry.k8s.io/coredns/coredns:v1.15.0" {
+		t.Errorf("got %d objects with images %v, want 12 with the configured versions", len(objects), images)
+	}
+}
+
+func TestServiceAddress(t *testing.T) {
+	t.Parallel()
+	if got := testConfig().ServiceAddress(1).String(); got != "10.96.0.1" {
+		t.Errorf("got %s, want 10.96.0.1", got)
+	}
+	if got := testConfig().DNSAddress().String(); got != "10.96.0.10" {
+		t.Errorf("got %s, want 10.96.0.10", got)
+	}
+}

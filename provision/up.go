@@ -1,0 +1,286 @@
+package provision
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/kubernetes"
+	"sigs.k8s.io/yaml"
+
+	"github.com/skiff-k8s/skiff/fail"
+	"github.com/skiff-k8s/skiff/machine"
+)
+
+// Phase is what Up is doing, for people to see.
+type Phase struct {
+	ID   string // short and stable, such as "kubeadm"
+	Text string // "Bring up the control plane"
+}
+
+// Files on the machine that tell how far it is. Both hold the fingerprint of the cluster's authority.
+const (
+	beganFile   = "/etc/kubernetes/skiff/began"
+	doneFile    = "/etc/kubernetes/skiff/done"
+	kubeadmFile = "/etc/kubernetes/skiff/kubeadm.yaml"
+)
+
+// Up brings Kubernetes up on the machine behind runner, and returns when kubeadm is done and kube-proxy and CoreDNS are
+// created; use Ready to wait until all works. It is idempotent: on a machine that is done it only pushes certificates
+// that were renewed and sees to it that the kubelet runs; where an earlier call was cut off it goes on, and what another
+// cluster left it clears away. report may be nil. Failures are fail.KubeadmFailed or fail.ProvisionFailed.
+func Up(ctx context.Context, runner machine.Runner, config Config, pki *PKI, report func(Phase)) error {
+	if report == nil {
+		report = func(Phase) {}
+	}
+	client, err := pki.Client(config)
+	if err != nil {
+		return err
+	}
+	u := &up{runner: runner, config: config, pki: pki, client: client, report: report}
+	if u.log = config.Log; u.log == nil {
+		u.log = io.Discard
+	}
+	return u.run(ctx)
+}
+
+type up struct {
+	runner machine.Runner
+	config Config
+	pki    *PKI
+	client kubernetes.Interface
+	report func(Phase)
+	log    io.Writer
+}
+
+func (u *up) run(ctx context.Context) error {
+	u.report(Phase{"push", "Push keys and configuration"})
+	done, err := u.push(ctx)
+	if err != nil || done {
+		return err
+	}
+	if err := u.staticPods(ctx); err != nil {
+		return err
+	}
+	// From here on the guest starts the control plane, and the host makes what it can by way of the API server.
+	if err := u.answering(ctx, "/livez/ping"); err != nil {
+		return err
+	}
+	group, groupContext := errgroup.WithContext(ctx)
+	group.Go(func() error { return u.controllers(groupContext) })
+	group.Go(func() error { return u.essentials(groupContext) })
+	group.Go(func() error { return u.finish(groupContext) })
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return u.sh(ctx, "mark", nil, `echo "$1" >"$2"`, u.fingerprint(), doneFile)
+}
+
+// pushScript unpacks its input. $1 is the fingerprint, $2 the file that says "done", $3 the one that says "began", $4
+// whether certificates were renewed.
+const pushScript = `set -e
+read -r done 2>/dev/null <"$2" || done=
+read -r began 2>/dev/null <"$3" || began=
+if [ "$done" = "$1" ]; then
+	if [ "$4" = renewed ]; then
+		tar -x -m -o -p -f - -C /
+		for f in /proc/[0-9]*/comm; do
+			read -r name 2>/dev/null <"$f" || continue
+			case $name in etcd|kube-apiserver|kube-controller|kube-scheduler|kubelet) p=${f#/proc/}; kill "${p%/comm}" || : ;; esac
+		done
+	fi
+	systemctl start --no-block kubelet
+	echo done
+	exit
+fi
+if [ -e /etc/kubernetes/manifests/etcd.yaml ] && [ "$began" != "$1" ]; then
+	kubeadm reset --force --cri-socket "$5" >&2
+	rm -rf /etc/kubernetes/skiff
+fi
+mkdir -p /etc/kubernetes/manifests /etc/kubernetes/skiff
+chmod 700 /etc/kubernetes/manifests /etc/kubernetes/skiff
+tar -x -m -o -p -f - -C /
+systemctl start --no-block kubelet`
+
+// push puts all files on the machine and starts the kubelet, unless the machine is done.
+func (u *up) push(ctx context.Context) (done bool, err error) {
+	files, err := u.files()
+	if err != nil {
+		return false, u.failed(fail.ProvisionFailed, "push", "push keys and configuration", err, nil)
+	}
+	packed, err := archive(files)
+	if err != nil {
+		return false, u.failed(fail.ProvisionFailed, "push", "push keys and configuration", err, nil)
+	}
+	renewed := "kept"
+	if len(u.pki.Renewed) > 0 {
+		renewed = "renewed"
+	}
+	var output bytes.Buffer
+	err = u.output(ctx, "push", bytes.NewReader(packed), &output, pushScript, u.fingerprint(), doneFile, beganFile, renewed, criSocket)
+	return strings.TrimSpace(output.String()) == "done", err
+}
+
+// files are all that the machine needs before kubeadm starts.
+func (u *up) files() ([]File, error) {
+	kubeadm, err := u.config.Kubeadm()
+	if err != nil {
+		return nil, err
+	}
+	kubelet, err := u.config.kubelet()
+	if err != nil {
+		return nil, err
+	}
+	kubeletFile, err := yaml.Marshal(kubelet)
+	if err != nil {
+		return nil, err
+	}
+	return append(u.pki.Guest(),
+		File{Path: kubeadmFile, Mode: 0o600, Body: kubeadm},
+		File{Path: beganFile, Mode: 0o600, Body: []byte(u.fingerprint() + "\n")},
+		File{Path: "/var/lib/kubelet/config.yaml", Mode: 0o644, Body: kubeletFile},
+		// Where kubeadm looks for the endpoint of the container runtime when it renews or upgrades.
+		File{Path: "/var/lib/kubelet/instance-config.yaml", Mode: 0o644, Body: []byte("containerRuntimeEndpoint: " + criSocket + "\n")},
+		File{Path: "/var/lib/kubelet/kubeadm-flags.env", Mode: 0o644, Body: []byte(u.config.kubeletFlags())},
+	), nil
+}
+
+func (c Config) kubeletFlags() string {
+	return fmt.Sprintf("KUBELET_KUBEADM_ARGS=\"--hostname-override=%s --node-ip=%s\"\n", c.NodeName, c.NodeAddress)
+}
+
+// Phases of "kubeadm init" that never run. What they do has been done: the host made keys and kubeconfigs, the kubelet
+// has its configuration, and kube-proxy and CoreDNS come from the host. Waiting is the host's part too: kubeadm's takes a
+// whole processor of an emulated machine away from what it waits for.
+const skipped = "preflight,certs,kubeconfig,kubelet-start,wait-control-plane,upload-certs,kubelet-finalize,addon,show-join-command"
+
+// deferScript runs kubeadm, $1 and so on, and puts the manifests of those aside that would start, find no API server,
+// and end again. The kubelet takes longer to start than kubeadm does.
+const deferScript = `kubeadm "$@" && cd /etc/kubernetes/manifests && mv kube-controller-manager.yaml kube-scheduler.yaml ../skiff/`
+
+// staticPods lets kubeadm write the manifests of etcd and the control plane.
+func (u *up) staticPods(ctx context.Context) error {
+	u.report(Phase{"kubeadm", "Bring up the control plane"})
+	return u.kubeadm(ctx, "run kubeadm", []string{"sh", "-c", deferScript, "sh"},
+		skipped+",upload-config,mark-control-plane,bootstrap-token")
+}
+
+// controllers starts the controller-manager and the scheduler. Both would give up if the API server took too long from
+// then on to be healthy (10 s for the former: cmd/kube-controller-manager/app, WaitForAPIServer), and are started again.
+func (u *up) controllers(ctx context.Context) error {
+	const script = `cd /etc/kubernetes/skiff && for f in kube-controller-manager.yaml kube-scheduler.yaml; do [ ! -e "$f" ] || mv "$f" ../manifests/; done`
+	return u.sh(ctx, "kubeadm", nil, script)
+}
+
+// finish lets kubeadm store the cluster's configuration in it, label the node and prepare the joining of further ones.
+func (u *up) finish(ctx context.Context) error {
+	if err := u.answering(ctx, "/readyz"); err != nil {
+		return err
+	}
+	return u.kubeadm(ctx, "run kubeadm", []string{"kubeadm"}, skipped+",etcd,control-plane")
+}
+
+// kubeadm runs "kubeadm init" without some phases, behind the words in command.
+func (u *up) kubeadm(ctx context.Context, op string, command []string, skip string) error {
+	var output tail
+	writer := io.MultiWriter(u.log, &output)
+	_, err := u.runner.Run(ctx, machine.Cmd{
+		Args:   append(command, "init", "--config", kubeadmFile, "--skip-phases", skip, "--skip-token-print"),
+		Stdout: writer, Stderr: writer,
+	})
+	if err != nil {
+		return u.failed(fail.KubeadmFailed, "kubeadm", op, err, output.lines())
+	}
+	return nil
+}
+
+// answering waits for the API server.
+func (u *up) answering(ctx context.Context, path string) error {
+	if err := answering(ctx, u.client, path); err != nil {
+		return u.failed(fail.KubeadmFailed, "kubeadm", "wait for the API server", err, nil)
+	}
+	return nil
+}
+
+// essentials makes kube-proxy and CoreDNS.
+func (u *up) essentials(ctx context.Context) error {
+	u.report(Phase{"essentials", "Add kube-proxy and cluster DNS"})
+	objects, err := u.config.Essentials()
+	if err == nil {
+		err = applyEssentials(ctx, u.client, objects)
+	}
+	if err != nil {
+		return u.failed(fail.ProvisionFailed, "essentials", "add kube-proxy and cluster DNS", err, nil)
+	}
+	return nil
+}
+
+func (u *up) sh(ctx context.Context, step string, stdin io.Reader, script string, args ...string) error {
+	return u.output(ctx, step, stdin, u.log, script, args...)
+}
+
+// output runs a fixed script with arguments.
+func (u *up) output(ctx context.Context, step string, stdin io.Reader, stdout io.Writer, script string, args ...string) error {
+	var errors tail
+	_, err := u.runner.Run(ctx, machine.Cmd{
+		Args:  append([]string{"sh", "-c", script, "sh"}, args...),
+		Stdin: stdin, Stdout: stdout, Stderr: io.MultiWriter(u.log, &errors),
+	})
+	if err != nil {
+		return u.failed(fail.ProvisionFailed, step, "prepare the machine ("+step+")", err, errors.lines())
+	}
+	return nil
+}
+
+// failed makes the error that people meet. One that came from the end of ctx stays as it is.
+func (u *up) failed(id fail.ID, step, op string, err error, output []byte) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	var failed *machine.RunError
+	if errors.As(err, &failed) && len(failed.Cmd) > maxCommand {
+		short := *failed
+		short.Cmd = failed.Cmd[:maxCommand] + "…"
+		err = &short
+	}
+	return fail.New(id, op, "%w", err).
+		WithNext("skiff logs -p %s --step %s", u.config.ClusterName, step).WithOutput(string(output))
+}
+
+// maxCommand keeps scripts out of messages.
+const maxCommand = 120
+
+// fingerprint tells this cluster from any other.
+func (u *up) fingerprint() string {
+	sum := sha256.Sum256(u.pki.ca())
+	return hex.EncodeToString(sum[:])
+}
+
+// tail is a writer that keeps the last lines.
+type tail struct{ kept []byte }
+
+const tailBytes = 4096
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.kept = append(t.kept, p...)
+	if over := len(t.kept) - tailBytes; over > 0 {
+		t.kept = append(t.kept[:0], t.kept[over:]...)
+	}
+	return len(p), nil
+}
+
+// lines returns up to the last 15 lines.
+func (t *tail) lines() []byte {
+	const count = 15
+	lines := bytes.Split(bytes.TrimSpace(t.kept), []byte("\n"))
+	if len(lines) > count {
+		lines = lines[len(lines)-count:]
+	}
+	return bytes.Join(lines, []byte("\n"))
+}

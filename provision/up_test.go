@@ -1,0 +1,197 @@
+package provision
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/fake"
+	"k8s.io/client-go/rest"
+
+	"github.com/skiff-k8s/skiff/fail"
+	"github.com/skiff-k8s/skiff/machine"
+)
+
+// guest is a Runner without a machine. It tells commands apart by what only they contain.
+type guest struct {
+	done     bool  // what the push finds
+	kubeadm  error // what kubeadm ends with
+	block    bool  // kubeadm waits until it is cancelled
+	mu       sync.Mutex
+	commands []string
+	files    []string
+}
+
+func (g *guest) Run(ctx context.Context, cmd machine.Cmd) (machine.Result, error) {
+	line := strings.Join(cmd.Args, " ")
+	kind := "other"
+	switch {
+	case strings.Contains(line, "tar -x"):
+		kind = "push"
+	case strings.Contains(line, "upload-config"):
+		kind = "manifests"
+	case strings.Contains(line, "kubeadm init"):
+		kind = "finish"
+	case strings.Contains(line, "../manifests/"):
+		kind = "controllers"
+	case strings.Contains(line, doneFile):
+		kind = "mark"
+	}
+	g.mu.Lock()
+	g.commands = append(g.commands, kind)
+	g.mu.Unlock()
+	switch kind {
+	case "push":
+		g.unpack(cmd.Stdin)
+		if g.done {
+			fmt.Fprintln(cmd.Stdout, "done")
+		}
+	case "manifests":
+		fmt.Fprintln(cmd.Stderr, "kubeadm's last words")
+		if g.block {
+			<-ctx.Done()
+			return machine.Result{}, fmt.Errorf("run: %w", ctx.Err())
+		}
+		return machine.Result{}, g.kubeadm
+	}
+	return machine.Result{}, nil
+}
+
+func (g *guest) Put(context.Context, string, fs.FileMode, io.Reader) error {
+	return errors.New("files are pushed all at once")
+}
+
+func (g *guest) unpack(r io.Reader) {
+	for archive := tar.NewReader(r); ; {
+		header, err := archive.Next()
+		if err != nil {
+			return
+		}
+		g.files = append(g.files, header.Name)
+	}
+}
+
+// newUp returns an up against a fake API server that is ready.
+func newUp(t *testing.T, g *guest, log io.Writer) (*up, *fake.Clientset) {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ok") }))
+	t.Cleanup(server.Close)
+	real, err := kubernetes.NewForConfig(&rest.Config{Host: server.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects := fake.NewClientset()
+	config := testConfig()
+	return &up{
+		runner: g, config: config, pki: mustPKI(t, t.TempDir(), config, time.Now()), log: log, report: func(Phase) {},
+		client: both{objects, real},
+	}, objects
+}
+
+// both keeps objects in a fake, whose discovery client cannot ask for paths.
+type both struct {
+	*fake.Clientset
+	real kubernetes.Interface
+}
+
+func (b both) Discovery() discovery.DiscoveryInterfaces { return b.real.Discovery() }
+
+func TestUp(t *testing.T) {
+	t.Parallel()
+	g := &guest{}
+	var log bytes.Buffer
+	u, objects := newUp(t, g, &log)
+	if err := u.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := g.commands; len(got) != 5 || !slices.Equal(got[:2], []string{"push", "manifests"}) || got[4] != "mark" ||
+		!slices.Contains(got, "controllers") || !slices.Contains(got, "finish") {
+		t.Errorf("got commands %q, want push, manifests, then controllers and finish in any order, then mark", got)
+	}
+	for _, want := range []string{
+		"etc/kubernetes/pki/ca.key", "etc/kubernetes/admin.conf", "etc/kubernetes/skiff/kubeadm.yaml", "etc/kubernetes/skiff/began",
+		"var/lib/kubelet/config.yaml", "var/lib/kubelet/kubeadm-flags.env", "var/lib/kubelet/pki/kubelet.key",
+	} {
+		if !slices.Contains(g.files, want) {
+			t.Errorf("%s was not pushed", want)
+		}
+	}
+	if !strings.Contains(log.String(), "kubeadm's last words") {
+		t.Errorf("got log %q, want kubeadm's output in it", log.String())
+	}
+	var created []string
+	for _, action := range objects.Actions() {
+		if action.GetVerb() == "create" {
+			created = append(created, action.GetResource().Resource)
+		}
+	}
+	for _, want := range []string{"daemonsets", "deployments", "services", "configmaps"} {
+		if !slices.Contains(created, want) {
+			t.Errorf("created %q, want %s among them", created, want)
+		}
+	}
+	if err := u.run(t.Context()); err != nil { // as after an interruption: everything exists
+		t.Errorf("second run: %v", err)
+	}
+}
+
+func TestUpOnDoneMachine(t *testing.T) {
+	t.Parallel()
+	g := &guest{done: true}
+	u, _ := newUp(t, g, io.Discard)
+	if err := u.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(g.commands, []string{"push"}) {
+		t.Errorf("got commands %q, want nothing but the push", g.commands)
+	}
+}
+
+func TestKubeadmFails(t *testing.T) {
+	t.Parallel()
+	u, _ := newUp(t, &guest{kubeadm: &machine.RunError{Cmd: "kubeadm init", ExitCode: 1}}, io.Discard)
+	err := u.run(t.Context())
+	var failed *fail.Error
+	if !errors.As(err, &failed) {
+		t.Fatalf("got %v, want a fail.Error", err)
+	}
+	if failed.ID != fail.KubeadmFailed || failed.Next != "skiff logs -p dev --step kubeadm" || failed.Output != "kubeadm's last words" {
+		t.Errorf("got %+v, want KUBEADM_FAILED with the step's log and the last words", failed)
+	}
+}
+
+func TestUpIsCancelled(t *testing.T) {
+	t.Parallel()
+	u, _ := newUp(t, &guest{block: true}, io.Discard)
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(50*time.Millisecond, cancel)
+	var failed *fail.Error
+	if err := u.run(ctx); !errors.Is(err, context.Canceled) || errors.As(err, &failed) {
+		t.Errorf("got %v, want the cancellation and no failure", err)
+	}
+}
+
+func TestTail(t *testing.T) {
+	t.Parallel()
+	var kept tail
+	for i := range 5000 {
+		fmt.Fprintf(&kept, "line %d\n", i)
+	}
+	lines := strings.Split(string(kept.lines()), "\n")
+	if len(lines) != 15 || lines[14] != "line 4999" || len(kept.kept) > tailBytes {
+		t.Errorf("got %d lines, the last %q, of %d bytes; want the last 15", len(lines), lines[len(lines)-1], len(kept.kept))
+	}
+}
