@@ -150,6 +150,16 @@ func (m *Manager) Machine(ctx context.Context, profile string) (machine.Machine,
 	return vm, err
 }
 
+// SSH says how the machine of a running cluster is reached, for what a machine.Runner cannot do, such as a terminal.
+func (m *Manager) SSH(ctx context.Context, profile string) (machine.SSH, error) {
+	c, _, err := m.running(ctx, profile)
+	if err != nil {
+		return machine.SSH{}, err
+	}
+	spec, err := m.spec(c)
+	return spec.SSH, err
+}
+
 // Kubectl returns what is needed to run kubectl against a cluster that runs: the host's tool of the cluster's version and
 // a kubeconfig with that cluster alone.
 func (m *Manager) Kubectl(ctx context.Context, profile string) (tool, kubeconfig string, err error) {

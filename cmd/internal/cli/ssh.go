@@ -31,11 +31,8 @@ Several arguments are taken as they are; a single one with spaces in it is a lin
 			if err := checkNode(cmd); err != nil {
 				return err
 			}
-			vm, err := a.manager().Machine(cmd.Context(), a.profile())
-			if err != nil {
-				return err
-			}
-			return guestExit(cmd.Context(), a.runGuest(cmd.Context(), vm, guestCommand(args)))
+			err := a.runGuest(cmd.Context(), guestCommand(args))
+			return guestExit(cmd.Context(), err)
 		},
 	}
 	cmd.Flags().SetInterspersed(false) // flags behind the command are the command's
@@ -51,29 +48,31 @@ func guestCommand(args []string) []string {
 	return args
 }
 
-// sheller is a machine that can open a terminal.
-type sheller interface {
-	Shell(ctx context.Context, terminal ssh.Terminal, args ...string) error
-}
-
 // runGuest runs args, or a shell when there are none, on the machine. With a terminal on this side there is one on that.
-func (a *app) runGuest(ctx context.Context, vm machine.Machine, args []string) error {
-	shell, able := vm.(sheller)
+func (a *app) runGuest(ctx context.Context, args []string) error {
 	local := ui.IsTerminal(a.streams.In) && ui.IsTerminal(a.streams.Out)
-	switch {
-	case able && local:
-		return a.interactive(ctx, shell, args)
-	case able && len(args) == 0:
-		return shell.Shell(ctx, ssh.Terminal{Stdin: a.streams.In, Stdout: a.streams.Out, Stderr: a.streams.Err})
-	case len(args) == 0:
-		args = []string{"sh"}
+	if len(args) > 0 && !local {
+		vm, err := a.manager().Machine(ctx, a.profile())
+		if err != nil {
+			return err
+		}
+		_, err = vm.Run(ctx, machine.Cmd{Args: args, Stdin: a.streams.In, Stdout: a.streams.Out, Stderr: a.streams.Err})
+		return err
 	}
-	_, err := vm.Run(ctx, machine.Cmd{Args: args, Stdin: a.streams.In, Stdout: a.streams.Out, Stderr: a.streams.Err})
-	return err
+	target, err := a.manager().SSH(ctx, a.profile())
+	if err != nil {
+		return err
+	}
+	runner := ssh.New(target)
+	defer func() { _ = runner.Close() }()
+	if local {
+		return a.interactive(ctx, runner, args)
+	}
+	return runner.Shell(ctx, ssh.Terminal{Stdin: a.streams.In, Stdout: a.streams.Out, Stderr: a.streams.Err}, args...)
 }
 
 // interactive connects this terminal with one on the machine.
-func (a *app) interactive(ctx context.Context, shell sheller, args []string) error {
+func (a *app) interactive(ctx context.Context, runner *ssh.Runner, args []string) error {
 	input, ok := a.streams.In.(*os.File)
 	if !ok {
 		return errors.New("the input is not a file")
@@ -94,7 +93,7 @@ func (a *app) interactive(ctx context.Context, shell sheller, args []string) err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	return shell.Shell(ctx, ssh.Terminal{
+	return runner.Shell(ctx, ssh.Terminal{
 		Stdin: input, Stdout: a.streams.Out, Stderr: a.streams.Err, Name: name,
 		Size: ssh.Size{Columns: columns, Rows: rows}, Resize: sizes(ctx, fd),
 	}, args...)
