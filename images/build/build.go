@@ -135,7 +135,7 @@ func plan(ctx context.Context, cache Cache, source string) (*Step, error) {
 	}
 	disk := &Step{
 		Name: "disk", Expect: 25 * time.Second, Needs: []*Step{debian, layout, made["containerd"], made["runc"], made["cni"]},
-		Inputs: []string{digest, strings.Join(masked, " "), fmt.Sprint(enabled), strings.Join(kubeNames, " "), fmt.Sprint(diskBytes), diskUUID, hashSeed, unpackConfig, "2"},
+		Inputs: []string{digest, strings.Join(masked, " "), fmt.Sprint(enabled), strings.Join(kubeNames, " "), fmt.Sprint(diskBytes), diskUUID, hashSeed, unpackConfig, "3"},
 		Do: func(ctx context.Context, out string) error {
 			return disk{debian: root, guest: files, layout: filepath.Join(cache.Dir(layout), images.MirrorName), program: program}.make(ctx, out)
 		},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -42,6 +43,16 @@ func TestNormaliseBolt(t *testing.T) {
 			}
 			if leases {
 				if _, err := root.CreateBucket([]byte("leases")); err != nil {
+					return err
+				}
+			}
+			// Enough to need pages of their own.
+			for i := range 20 {
+				blob, err := root.CreateBucket(fmt.Appendf(nil, "blob%d", i))
+				if err != nil {
+					return err
+				}
+				if err := blob.Put([]byte("text"), bytes.Repeat([]byte{byte(i)}, 1500)); err != nil {
 					return err
 				}
 			}
