@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -65,18 +66,9 @@ func (a *app) runLogs(ctx context.Context, o logOptions) error {
 		sources = append(sources, cluster.LogSource{Name: "pods"})
 	}
 	if o.step != "" {
-		var names []string
-		var chosen []cluster.LogSource
-		for _, source := range sources {
-			names = append(names, source.Name)
-			if source.Name == o.step {
-				chosen = append(chosen, source)
-			}
+		if sources, err = only(sources, o.step); err != nil {
+			return err
 		}
-		if len(chosen) == 0 {
-			return fail.New(fail.FlagInvalid, "read --step "+o.step, "there is no such log; there are: %s", strings.Join(names, ", "))
-		}
-		sources = chosen
 	}
 	to := a.streams.Out
 	if o.file != "" {
@@ -88,6 +80,22 @@ func (a *app) runLogs(ctx context.Context, o logOptions) error {
 		to = file
 	}
 	return show(ctx, to, sources, vm, o)
+}
+
+// only returns the log of a step. The parts of bringing Kubernetes up, which errors name, share the log of that step.
+func only(sources []cluster.LogSource, step string) ([]cluster.LogSource, error) {
+	names := make([]string, 0, len(sources))
+	for _, source := range sources {
+		if source.Name == step {
+			return []cluster.LogSource{source}, nil
+		}
+		names = append(names, source.Name)
+	}
+	const whole = "kubernetes"
+	if slices.Contains([]string{"push", "prepare", "kubeadm", "essentials"}, step) && slices.Contains(names, whole) {
+		return only(sources, whole)
+	}
+	return nil, fail.New(fail.FlagInvalid, "read --step "+step, "there is no such log; there are: %s", strings.Join(names, ", "))
 }
 
 // show prints the last lines of all sources, one after the other, and then, when asked to, what is added to any of them.
