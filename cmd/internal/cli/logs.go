@@ -92,7 +92,7 @@ func only(sources []cluster.LogSource, step string) ([]cluster.LogSource, error)
 		names = append(names, source.Name)
 	}
 	const whole = "kubernetes"
-	if slices.Contains([]string{"push", "prepare", "kubeadm", "essentials"}, step) && slices.Contains(names, whole) {
+	if slices.Contains([]string{"push", "kubeadm", "essentials", "mark"}, step) && slices.Contains(names, whole) {
 		return only(sources, whole)
 	}
 	return nil, fail.New(fail.FlagInvalid, "read --step "+step, "there is no such log; there are: %s", strings.Join(names, ", "))
