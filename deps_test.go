@@ -71,7 +71,7 @@ func layers() []rule {
 		{from: "./...", to: "./drivers/builtin", why: "only cmd chooses among drivers", except: []string{"./cmd/..."}},
 		{from: "./...", to: "./cmd/...", why: "nothing below knows the commands", except: []string{"./cmd/..."}},
 		{from: "./...", to: "C", why: "cgo stays in one driver, so that the rest compiles everywhere", except: []string{"./drivers/libvirt/..."}},
-		{from: "./...", to: "testing", why: "it would add its flags to the program", except: []string{"./internal/golden", "./drivers/drivertest", "./provision/ssh/sshtest", "./test/..."}},
+		{from: "./...", to: "testing", why: "it would add its flags to the program", except: []string{"./internal/golden", "./drivers/drivertest", "./provision/ssh/sshtest", "./agent/network/networktest", "./test/..."}},
 	}
 }
 

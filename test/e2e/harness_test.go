@@ -179,7 +179,7 @@ func (s *session) eventually(limit time.Duration, what string, ask func(ctx cont
 type echo struct {
 	Method   string `json:"method"`
 	Path     string `json:"path"`
-	Hostname string `json:"hostname"`
+	Hostname string `json:"pod"`
 }
 
 // get asks an address as `curl -k` does, without following redirects.
