@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -77,7 +78,7 @@ func HashSparse(ctx context.Context, file, to *os.File, progress func(n int64)) 
 			continue
 		}
 		n, err := file.ReadAt(buffer[:min(int64(len(buffer)), size-offset)], offset)
-		if err != nil && err != io.EOF {
+		if err != nil && !errors.Is(err, io.EOF) {
 			return "", err
 		}
 		if err := hashBlocks(sum, to, buffer[:n], offset); err != nil {

@@ -192,8 +192,7 @@ func diskFull(op string, err error) error {
 	if err == nil {
 		return nil
 	}
-	var known *fail.Error
-	if errors.As(err, &known) {
+	if fail.Known(err) {
 		return err
 	}
 	return fmt.Errorf("%s: %w", op, err)

@@ -42,10 +42,7 @@ func TestNodeReady(t *testing.T) {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- condition.Wait(t.Context()) }()
-	for { // until the watch is there
-		if watching(client) >= 2 {
-			break
-		}
+	for watching(client) < 2 { // until the watch is there
 		time.Sleep(time.Millisecond)
 	}
 	if _, err := client.CoreV1().Nodes().Update(t.Context(), node(core.ConditionTrue), meta.UpdateOptions{}); err != nil {

@@ -57,7 +57,7 @@ func Build(ctx context.Context, o Options) (Result, error) {
 	if _, err := lock.TryLockContext(ctx, time.Second); err != nil {
 		return Result{}, fmt.Errorf("wait for another build: %w", err)
 	}
-	defer lock.Unlock()
+	defer func() { _ = lock.Unlock() }()
 	cache := Cache{Root: o.Cache}
 	goal, err := plan(ctx, cache, o.Source)
 	if err != nil {

@@ -95,9 +95,9 @@ func debianComponents(root string) ([][2]string, error) {
 		return nil, err
 	}
 	var all [][2]string
-	for _, paragraph := range strings.Split(string(content), "\n\n") {
+	for paragraph := range strings.SplitSeq(string(content), "\n\n") {
 		var name, version string
-		for _, line := range strings.Split(paragraph, "\n") {
+		for line := range strings.SplitSeq(paragraph, "\n") {
 			if value, ok := strings.CutPrefix(line, "Package: "); ok {
 				name = value
 			}

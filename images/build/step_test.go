@@ -23,7 +23,7 @@ func TestKeyDependsOnEverythingThatMatters(t *testing.T) {
 	base := func() *Step {
 		return &Step{Name: "a", Inputs: []string{"x", "y"}, Needs: []*Step{{Name: "n", Inputs: []string{"1"}}}}
 	}
-	if base().Key() != base().Key() {
+	if first, second := base().Key(), base().Key(); first != second {
 		t.Error("equal steps have different keys")
 	}
 	for name, change := range map[string]func(*Step){

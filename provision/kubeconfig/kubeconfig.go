@@ -198,8 +198,7 @@ func unreadable(path string, err error) error {
 }
 
 func notWritable(path string, err error) error {
-	var pathError *fs.PathError
-	if errors.As(err, &pathError) { // the path is in the phrase already
+	if pathError, ok := errors.AsType[*fs.PathError](err); ok { // the path is in the phrase already
 		err = fmt.Errorf("%s %s: %w", pathError.Op, filepath.Base(pathError.Path), pathError.Err)
 	}
 	return fail.New(fail.KubeconfigNotWritable, fmt.Sprintf("write the kubeconfig %q", path), "%w", err)

@@ -155,7 +155,7 @@ func (r *Runner) end(ctx context.Context, session *xssh.Session, mark string, en
 		r.signal(ctx, mark, "TERM") // again and again, as a shell may just have been about to start a child
 		timer := time.NewTimer(termPause)
 		select {
-		case <-ended:
+		case <-ended: //nolint:errcheck // how it ended is the caller's to hear
 			timer.Stop()
 			return
 		case <-timer.C:
@@ -163,7 +163,7 @@ func (r *Runner) end(ctx context.Context, session *xssh.Session, mark string, en
 	}
 	r.signal(ctx, mark, "KILL")
 	select {
-	case <-ended:
+	case <-ended: //nolint:errcheck // the same
 	case <-ctx.Done():
 	}
 }

@@ -224,10 +224,10 @@ func TestWait(t *testing.T) {
 			if err != nil {
 				return
 			}
-			switch {
-			case i == 0:
+			switch i {
+			case 0:
 				_ = conn.Close()
-			case i == 1: // silent
+			case 1: // silent
 				t.Cleanup(func() { _ = conn.Close() })
 			default:
 				go relay(t, conn, server.SSH().Address.String())

@@ -80,8 +80,7 @@ func shellEnd(cmd machine.Cmd, err error) error {
 		cmd.Args = []string{"shell"}
 	}
 	_, err = result(cmd, err, nil, nil)
-	var failed *machine.RunError
-	if errors.As(err, &failed) {
+	if failed, ok := errors.AsType[*machine.RunError](err); ok {
 		return failed
 	}
 	return err

@@ -98,8 +98,7 @@ func race(ctx context.Context, target machine.SSH) (*connection, error) {
 				last = o.err
 			}
 			quietUntil = time.Now()
-			var wrong *HostKeyError
-			if errors.As(last, &wrong) {
+			if _, wrong := errors.AsType[*HostKeyError](last); wrong {
 				return nil, last
 			}
 		case <-answered:

@@ -68,7 +68,7 @@ func newSession(t *testing.T) *session {
 	if image == "" {
 		t.Fatal("SKIFF_TEST_IMAGE must name the folder of a guest image; `make e2e` sets it")
 	}
-	dir, err := os.MkdirTemp("", "skiff-e2e-")
+	dir, err := os.MkdirTemp("", "skiff-e2e-") //nolint:usetesting // t.TempDir is gone before the artifacts are kept, and its long name fits no socket
 	if err != nil {
 		t.Fatal(err)
 	}

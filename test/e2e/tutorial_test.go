@@ -24,6 +24,9 @@ const (
 	kubeTest = "registry.k8s.io/kube-apiserver:v1.37.2" // has a kubectl inside, which serves as an HTTP client
 )
 
+// errStillThere says that something answers which should have gone.
+var errStillThere = errors.New("it still answers")
+
 // TestTutorial is the whole way of the tutorial's reader, on one cluster, in the order in which it is walked.
 func TestTutorial(t *testing.T) {
 	s := newSession(t)
@@ -346,7 +349,7 @@ func (s *session) publishes(address string) {
 	s.run("kubectl", "delete", "svc/meow-lb")
 	s.eventually(time.Minute, "the end of the LoadBalancer's port", func(ctx context.Context) error {
 		if _, _, err := get(ctx, "http://"+address+":8123/lb"); !errors.Is(err, syscall.ECONNREFUSED) {
-			return fmt.Errorf("port 8123 gives %v, want connection refused", err)
+			return fmt.Errorf("port 8123 is not refused: %w", errors.Join(err, errStillThere))
 		}
 		return nil
 	})
