@@ -13,8 +13,20 @@ import (
 func TestKubeadmConfiguration(t *testing.T) {
 	t.Parallel()
 	plain := NewConfig("dev", testConfig().HostAddress)
-	extra := testConfig()
-	extra.Extra = []Arg{
+	extra := extraConfig()
+	for name, config := range map[string]Config{"plain": plain, "extra": extra} {
+		got, err := config.Kubeadm()
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden.Compare(t, "testdata/kubeadm-"+name+".golden", got)
+	}
+}
+
+// extraConfig has settings of all components.
+func extraConfig() Config {
+	config := testConfig()
+	config.Extra = []Arg{
 		{"apiserver", "profiling", "true"},
 		{"apiserver", "audit-log-path", "-"},
 		{"controller-manager", "v", "4"},
@@ -25,13 +37,7 @@ func TestKubeadmConfiguration(t *testing.T) {
 		{"proxy", "nftables.syncPeriod", "5s"},
 		{"proxy", "mode", "iptables"},
 	}
-	for name, config := range map[string]Config{"plain": plain, "extra": extra} {
-		got, err := config.Kubeadm()
-		if err != nil {
-			t.Fatal(err)
-		}
-		golden.Compare(t, "testdata/kubeadm-"+name+".golden", got)
-	}
+	return config
 }
 
 func TestSettingThatCannotBePlaced(t *testing.T) {
