@@ -13,20 +13,8 @@ import (
 func TestKubeadmConfiguration(t *testing.T) {
 	t.Parallel()
 	plain := NewConfig("dev", testConfig().HostAddress)
-	extra := extraConfig()
-	for name, config := range map[string]Config{"plain": plain, "extra": extra} {
-		got, err := config.Kubeadm()
-		if err != nil {
-			t.Fatal(err)
-		}
-		golden.Compare(t, "testdata/kubeadm-"+name+".golden", got)
-	}
-}
-
-// extraConfig has settings of all components.
-func extraConfig() Config {
-	config := testConfig()
-	config.Extra = []Arg{
+	extra := testConfig()
+	extra.Extra = []Arg{
 		{"apiserver", "profiling", "true"},
 		{"apiserver", "audit-log-path", "-"},
 		{"controller-manager", "v", "4"},
@@ -37,7 +25,13 @@ func extraConfig() Config {
 		{"proxy", "nftables.syncPeriod", "5s"},
 		{"proxy", "mode", "iptables"},
 	}
-	return config
+	for name, config := range map[string]Config{"plain": plain, "extra": extra} {
+		got, err := config.Kubeadm()
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden.Compare(t, "testdata/kubeadm-"+name+".golden", got)
+	}
 }
 
 func TestSettingThatCannotBePlaced(t *testing.T) {

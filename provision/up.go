@@ -24,8 +24,7 @@ type Phase struct {
 	Text string // "Bring up the control plane"
 }
 
-// Files on the machine that tell how far it is. Both begin with the fingerprint of the cluster's authority; a digest of all
-// pushed files follows in doneFile.
+// Files on the machine that tell how far it is. Both hold the fingerprint of the cluster's authority.
 const (
 	beganFile   = "/etc/kubernetes/skiff/began"
 	doneFile    = "/etc/kubernetes/skiff/done"
@@ -33,8 +32,8 @@ const (
 )
 
 // Up brings Kubernetes up on the machine behind runner, and returns when kubeadm is done and kube-proxy and CoreDNS are
-// created; use Ready to wait until all works. It is idempotent: on a machine that is done it only pushes keys and
-// configuration that changed, such as renewed certificates, and sees to it that the kubelet runs; where an earlier call was cut off it goes on, and what another
+// created; use Ready to wait until all works. It is idempotent: on a machine that is done it only pushes certificates
+// that were renewed and sees to it that the kubelet runs; where an earlier call was cut off it goes on, and what another
 // cluster left it clears away. report may be nil. Failures are fail.KubeadmFailed or fail.ProvisionFailed.
 func Up(ctx context.Context, runner machine.Runner, config Config, pki *PKI, report func(Phase)) error {
 	if report == nil {
@@ -62,12 +61,14 @@ type up struct {
 
 func (u *up) run(ctx context.Context) error {
 	u.report(Phase{"push", "Push keys and configuration"})
-	digest, done, err := u.push(ctx)
+	done, err := u.push(ctx)
 	if err != nil || done {
 		return err
 	}
-	// From here on the kubelet starts etcd and the API server, and the host makes what it can by way of the latter.
-	u.report(Phase{"kubeadm", "Bring up the control plane"})
+	if err := u.staticPods(ctx); err != nil {
+		return err
+	}
+	// From here on the guest starts the control plane, and the host makes what it can by way of the API server.
 	if err := u.answering(ctx, "/livez/ping"); err != nil {
 		return err
 	}
@@ -78,22 +79,21 @@ func (u *up) run(ctx context.Context) error {
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	return u.sh(ctx, "mark", nil, `echo "$1" "$2" >"$3"`, u.fingerprint(), digest, doneFile)
+	return u.sh(ctx, "mark", nil, `echo "$1" >"$2"`, u.fingerprint(), doneFile)
 }
 
-// pushScript unpacks its input. $1 is the fingerprint, $2 the file that says "done", $3 the one that says "began", $4 the
-// digest of what there is to push, $5 the container runtime.
+// pushScript unpacks its input. $1 is the fingerprint, $2 the file that says "done", $3 the one that says "began", $4
+// whether certificates were renewed.
 const pushScript = `set -e
-read -r done digest 2>/dev/null <"$2" || done=
+read -r done 2>/dev/null <"$2" || done=
 read -r began 2>/dev/null <"$3" || began=
 if [ "$done" = "$1" ]; then
-	if [ "$digest" != "$4" ]; then
+	if [ "$4" = renewed ]; then
 		tar -x -m -o -p -f - -C /
 		for f in /proc/[0-9]*/comm; do
 			read -r name 2>/dev/null <"$f" || continue
 			case $name in etcd|kube-apiserver|kube-controller|kube-scheduler|kubelet) p=${f#/proc/}; kill "${p%/comm}" || : ;; esac
 		done
-		echo "$1" "$4" >"$2"
 	fi
 	systemctl start --no-block kubelet
 	echo done
@@ -103,25 +103,28 @@ if [ -e /etc/kubernetes/manifests/etcd.yaml ] && [ "$began" != "$1" ]; then
 	kubeadm reset --force --cri-socket "$5" >&2
 	rm -rf /etc/kubernetes/skiff
 fi
-mkdir -p -m 700 /etc/kubernetes/manifests /etc/kubernetes/skiff /var/lib/etcd
+mkdir -p /etc/kubernetes/manifests /etc/kubernetes/skiff
+chmod 700 /etc/kubernetes/manifests /etc/kubernetes/skiff
 tar -x -m -o -p -f - -C /
 systemctl start --no-block kubelet`
 
-// push puts all files on the machine and starts the kubelet. On a machine that is done it does so only if they changed.
-func (u *up) push(ctx context.Context) (digest string, done bool, err error) {
+// push puts all files on the machine and starts the kubelet, unless the machine is done.
+func (u *up) push(ctx context.Context) (done bool, err error) {
 	files, err := u.files()
 	if err != nil {
-		return "", false, u.failed(fail.ProvisionFailed, "push", "push keys and configuration", err, nil)
+		return false, u.failed(fail.ProvisionFailed, "push", "push keys and configuration", err, nil)
 	}
 	packed, err := archive(files)
 	if err != nil {
-		return "", false, u.failed(fail.ProvisionFailed, "push", "push keys and configuration", err, nil)
+		return false, u.failed(fail.ProvisionFailed, "push", "push keys and configuration", err, nil)
 	}
-	sum := sha256.Sum256(packed)
-	digest = hex.EncodeToString(sum[:])
+	renewed := "kept"
+	if len(u.pki.Renewed) > 0 {
+		renewed = "renewed"
+	}
 	var output bytes.Buffer
-	err = u.output(ctx, "push", bytes.NewReader(packed), &output, pushScript, u.fingerprint(), doneFile, beganFile, digest, criSocket)
-	return digest, strings.TrimSpace(output.String()) == "done", err
+	err = u.output(ctx, "push", bytes.NewReader(packed), &output, pushScript, u.fingerprint(), doneFile, beganFile, renewed, criSocket)
+	return strings.TrimSpace(output.String()) == "done", err
 }
 
 // files are all that the machine needs before kubeadm starts.
@@ -138,12 +141,7 @@ func (u *up) files() ([]File, error) {
 	if err != nil {
 		return nil, err
 	}
-	first, _ := u.config.components()
-	pods, err := staticPods(first)
-	if err != nil {
-		return nil, err
-	}
-	return append(append(u.pki.Guest(), pods...),
+	return append(u.pki.Guest(),
 		File{Path: kubeadmFile, Mode: 0o600, Body: kubeadm},
 		File{Path: beganFile, Mode: 0o600, Body: []byte(u.fingerprint() + "\n")},
 		File{Path: "/var/lib/kubelet/config.yaml", Mode: 0o644, Body: kubeletFile},
@@ -157,25 +155,27 @@ func (c Config) kubeletFlags() string {
 	return fmt.Sprintf("KUBELET_KUBEADM_ARGS=\"--hostname-override=%s --node-ip=%s\"\n", c.NodeName, c.NodeAddress)
 }
 
-// skipped are the phases of "kubeadm init" that do not run. What they do has been done: keys, kubeconfigs, the kubelet's
-// configuration and the manifests of static pods are kubeadm's own but made on the host, and kube-proxy and CoreDNS come
-// from there too. Waiting is the host's part as well: an emulated machine spends a whole processor on kubeadm's.
-const skipped = "preflight,certs,kubeconfig,etcd,control-plane,kubelet-start,wait-control-plane,upload-certs,kubelet-finalize,addon,show-join-command"
+// Phases of "kubeadm init" that never run. What they do has been done: the host made keys and kubeconfigs, the kubelet
+// has its configuration, and kube-proxy and CoreDNS come from the host. Waiting is the host's part too: kubeadm's takes a
+// whole processor of an emulated machine away from what it waits for.
+const skipped = "preflight,certs,kubeconfig,kubelet-start,wait-control-plane,upload-certs,kubelet-finalize,addon,show-join-command"
 
-// controllers starts the controller-manager and the scheduler, which without an API server would only use up time, and
-// end. The former gives up when the API server is not healthy 10 s after it asked first (WaitForAPIServer in
-// cmd/kube-controller-manager/app), and is started again.
+// deferScript runs kubeadm, $1 and so on, and puts the manifests of those aside that would start, find no API server,
+// and end again. The kubelet takes longer to start than kubeadm does.
+const deferScript = `kubeadm "$@" && cd /etc/kubernetes/manifests && mv kube-controller-manager.yaml kube-scheduler.yaml ../skiff/`
+
+// staticPods lets kubeadm write the manifests of etcd and the control plane.
+func (u *up) staticPods(ctx context.Context) error {
+	u.report(Phase{"kubeadm", "Bring up the control plane"})
+	return u.kubeadm(ctx, "run kubeadm", []string{"sh", "-c", deferScript, "sh"},
+		skipped+",upload-config,mark-control-plane,bootstrap-token")
+}
+
+// controllers starts the controller-manager and the scheduler. Both would give up if the API server took too long from
+// then on to be healthy (10 s for the former: cmd/kube-controller-manager/app, WaitForAPIServer), and are started again.
 func (u *up) controllers(ctx context.Context) error {
-	_, second := u.config.components()
-	files, err := staticPods(second)
-	if err != nil {
-		return u.failed(fail.ProvisionFailed, "controllers", "start the controllers", err, nil)
-	}
-	packed, err := archive(files)
-	if err != nil {
-		return u.failed(fail.ProvisionFailed, "controllers", "start the controllers", err, nil)
-	}
-	return u.sh(ctx, "controllers", bytes.NewReader(packed), `exec tar -x -m -o -p -f - -C /`)
+	const script = `cd /etc/kubernetes/skiff && for f in kube-controller-manager.yaml kube-scheduler.yaml; do [ ! -e "$f" ] || mv "$f" ../manifests/; done`
+	return u.sh(ctx, "kubeadm", nil, script)
 }
 
 // finish lets kubeadm store the cluster's configuration in it, label the node and prepare the joining of further ones.
@@ -183,14 +183,19 @@ func (u *up) finish(ctx context.Context) error {
 	if err := u.answering(ctx, "/readyz"); err != nil {
 		return err
 	}
+	return u.kubeadm(ctx, "run kubeadm", []string{"kubeadm"}, skipped+",etcd,control-plane")
+}
+
+// kubeadm runs "kubeadm init" without some phases, behind the words in command.
+func (u *up) kubeadm(ctx context.Context, op string, command []string, skip string) error {
 	var output tail
 	writer := io.MultiWriter(u.log, &output)
 	_, err := u.runner.Run(ctx, machine.Cmd{
-		Args:   []string{"kubeadm", "init", "--config", kubeadmFile, "--skip-phases", skipped, "--skip-token-print"},
+		Args:   append(command, "init", "--config", kubeadmFile, "--skip-phases", skip, "--skip-token-print"),
 		Stdout: writer, Stderr: writer,
 	})
 	if err != nil {
-		return u.failed(fail.KubeadmFailed, "kubeadm", "run kubeadm", err, output.lines())
+		return u.failed(fail.KubeadmFailed, "kubeadm", op, err, output.lines())
 	}
 	return nil
 }

@@ -39,12 +39,14 @@ func (g *guest) Run(ctx context.Context, cmd machine.Cmd) (machine.Result, error
 	line := strings.Join(cmd.Args, " ")
 	kind := "other"
 	switch {
-	case strings.Contains(line, "exec tar"):
-		kind = "controllers"
 	case strings.Contains(line, "tar -x"):
 		kind = "push"
+	case strings.Contains(line, "upload-config"):
+		kind = "manifests"
 	case strings.Contains(line, "kubeadm init"):
-		kind = "kubeadm"
+		kind = "finish"
+	case strings.Contains(line, "../manifests/"):
+		kind = "controllers"
 	case strings.Contains(line, doneFile):
 		kind = "mark"
 	}
@@ -52,12 +54,12 @@ func (g *guest) Run(ctx context.Context, cmd machine.Cmd) (machine.Result, error
 	g.commands = append(g.commands, kind)
 	g.mu.Unlock()
 	switch kind {
-	case "push", "controllers":
+	case "push":
 		g.unpack(cmd.Stdin)
 		if g.done {
 			fmt.Fprintln(cmd.Stdout, "done")
 		}
-	case "kubeadm":
+	case "manifests":
 		fmt.Fprintln(cmd.Stderr, "kubeadm's last words")
 		if g.block {
 			<-ctx.Done()
@@ -115,14 +117,12 @@ func TestUp(t *testing.T) {
 	if err := u.run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got := g.commands; len(got) != 4 || got[0] != "push" || got[3] != "mark" ||
-		!slices.Contains(got, "controllers") || !slices.Contains(got, "kubeadm") {
-		t.Errorf("got commands %q, want push, then controllers and kubeadm in any order, then mark", got)
+	if got := g.commands; len(got) != 5 || !slices.Equal(got[:2], []string{"push", "manifests"}) || got[4] != "mark" ||
+		!slices.Contains(got, "controllers") || !slices.Contains(got, "finish") {
+		t.Errorf("got commands %q, want push, manifests, then controllers and finish in any order, then mark", got)
 	}
 	for _, want := range []string{
 		"etc/kubernetes/pki/ca.key", "etc/kubernetes/admin.conf", "etc/kubernetes/skiff/kubeadm.yaml", "etc/kubernetes/skiff/began",
-		"etc/kubernetes/manifests/etcd.yaml", "etc/kubernetes/manifests/kube-apiserver.yaml",
-		"etc/kubernetes/manifests/kube-controller-manager.yaml", "etc/kubernetes/manifests/kube-scheduler.yaml",
 		"var/lib/kubelet/config.yaml", "var/lib/kubelet/kubeadm-flags.env", "var/lib/kubelet/pki/kubelet.key",
 	} {
 		if !slices.Contains(g.files, want) {
