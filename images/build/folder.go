@@ -139,6 +139,24 @@ func linkTree(from, to string) error {
 	})
 }
 
+// pruneImages removes images that are older than keepFor and not the one to keep. Clusters do not use them: they have the copy
+// that was installed for them.
+func pruneImages(dir, keep string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	var problems []error
+	for _, entry := range entries {
+		info, err := entry.Info()
+		if err != nil || !entry.IsDir() || entry.Name() == keep || time.Since(info.ModTime()) < keepFor {
+			continue
+		}
+		problems = append(problems, os.RemoveAll(filepath.Join(dir, entry.Name())))
+	}
+	return errors.Join(problems...)
+}
+
 // publish puts the finished folder at dir/<digest>, unless it is there, and points dir/current to it. Both appear in one step.
 func publish(from, dir string, m images.Manifest) (string, error) {
 	target := filepath.Join(dir, m.Digest)
@@ -151,6 +169,9 @@ func publish(from, dir string, m images.Manifest) (string, error) {
 			return "", err
 		}
 	} else if err != nil {
+		return "", err
+	}
+	if err := pruneImages(dir, m.Digest); err != nil {
 		return "", err
 	}
 	link := filepath.Join(dir, "current")

@@ -332,6 +332,10 @@ func TestHashTreeSeesNamesModesAndContents(t *testing.T) {
 func TestPublishPointsCurrentToTheImage(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
+	old := filepath.Join(dir, "old")
+	if err := errors.Join(os.Mkdir(old, 0o755), os.Chtimes(old, time.Time{}, time.Now().Add(-2*keepFor))); err != nil {
+		t.Fatal(err)
+	}
 	for _, digest := range []string{"one", "two", "two"} {
 		from := t.TempDir()
 		if err := os.WriteFile(filepath.Join(from, "file"), []byte(digest), 0o644); err != nil {
@@ -344,6 +348,12 @@ func TestPublishPointsCurrentToTheImage(t *testing.T) {
 		if err != nil || string(got) != digest {
 			t.Errorf("current has %q, %v, want %q", got, err, digest)
 		}
+	}
+	if _, err := os.Stat(old); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("an image of long ago is still there: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "one")); err != nil {
+		t.Errorf("the image made before is gone: %v", err)
 	}
 }
 

@@ -12,7 +12,11 @@ import (
 
 // hashTree returns a digest of the names, executable bits and contents of all files below dir.
 func hashTree(dir string) (string, error) {
-	return hashFS(os.DirFS(dir))
+	digest, err := hashFS(os.DirFS(dir))
+	if err != nil {
+		return "", fmt.Errorf("read the files of %q: %w", dir, err)
+	}
+	return digest, nil
 }
 
 func hashFS(tree fs.FS) (string, error) {

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/skiff-k8s/skiff/images/build"
+)
+
+func TestRunExplainsItself(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		args []string
+		want int
+	}{
+		"nothing":         {nil, 2},
+		"unknown command": {[]string{"bake"}, 2},
+		"unknown flag":    {[]string{"build", "--fast"}, 2},
+		"help":            {[]string{"build", "--help"}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var stdout, stderr strings.Builder
+			if got := run(t.Context(), test.args, &stdout, &stderr); got != test.want {
+				t.Errorf("got exit code %d, want %d", got, test.want)
+			}
+			if !strings.Contains(stderr.String(), "Usage: skiff-image build") || stdout.Len() > 0 {
+				t.Errorf("want the usage on standard error alone, got %q and %q", stderr.String(), stdout.String())
+			}
+		})
+	}
+}
+
+func TestRunNamesAMissingCheckout(t *testing.T) {
+	t.Parallel()
+	var stdout, stderr strings.Builder
+	source := filepath.Join(t.TempDir(), "nowhere")
+	if got := run(t.Context(), []string{"build", "--source", source}, &stdout, &stderr); got != 1 || !strings.Contains(stderr.String(), source) {
+		t.Errorf("got exit code %d and %q, want 1 and the folder's name", got, stderr.String())
+	}
+}
+
+func TestFindSourceLooksUpwards(t *testing.T) {
+	root, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	deep := filepath.Join(root, "a", "b")
+	if err := errors.Join(os.MkdirAll(deep, 0o755), os.MkdirAll(filepath.Join(root, "images", "components"), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(deep)
+	if got, err := findSource(); err != nil || got != root {
+		t.Errorf("got %q, %v, want %q", got, err, root)
+	}
+}
+
+func TestShow(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	for _, e := range []build.Event{
+		{Step: "kubernetes", Kind: build.Started, Index: 3, Total: 14, Expect: 7 * time.Minute},
+		{Step: "kubernetes", Kind: build.Finished, Index: 3, Total: 14, Took: 19*time.Second + 940*time.Millisecond},
+		{Step: "disk", Kind: build.Failed, Index: 4, Total: 14, Took: time.Second},
+	} {
+		show(&out, e)
+	}
+	want := `[ 3/14] kubernetes … (about 7m0s when nothing is cached)
+        kubernetes done in 19.9s
+        disk failed after 1s
+`
+	if out.String() != want {
+		t.Errorf("got:\n%s\nwant:\n%s", out.String(), want)
+	}
+}
