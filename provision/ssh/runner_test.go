@@ -275,7 +275,7 @@ func TestWaitEnds(t *testing.T) {
 	_ = listener.Close() // so that connections are refused
 	runner := ssh.New(target)
 	defer runner.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second) // long enough for one refusal on a busy host
 	defer cancel()
 	err = runner.Wait(ctx)
 	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "refused") {

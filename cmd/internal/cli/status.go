@@ -83,7 +83,7 @@ func bitmask(status cluster.Status) int {
 	if status.Kubelet != cluster.Running || status.APIServer != cluster.Running {
 		code |= clusterDown
 	}
-	if status.Kubeconfig != cluster.Configured {
+	if status.Host != cluster.Running || status.Kubeconfig != cluster.Configured { // an entry leads nowhere while nothing runs
 		code |= kubeconfigLost
 	}
 	return code
