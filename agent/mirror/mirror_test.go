@@ -340,7 +340,7 @@ func TestMissing(t *testing.T) {
 		text   string
 	}{
 		"offline tag":      {Config{Offline: true}, "/v2/library/nginx/manifests/1?ns=docker.io", 403, "docker.io/library/nginx:1 is not on this machine"},
-		"offline remedy":   {Config{Offline: true}, "/v2/library/nginx/manifests/1?ns=docker.io", 403, "skiff image load"},
+		"offline remedy":   {Config{Offline: true}, "/v2/library/nginx/manifests/1?ns=docker.io", 403, "without --offline"},
 		"offline digest":   {Config{Offline: true}, "/v2/library/nginx/manifests/" + digest + "?ns=docker.io", 403, digest},
 		"offline blob":     {Config{Offline: true}, "/v2/library/nginx/blobs/" + digest + "?ns=docker.io", 403, digest},
 		"unknown tag":      {Config{Transport: o}, "/v2/library/nginx/manifests/1?ns=docker.io", 404, "MANIFEST_UNKNOWN"},

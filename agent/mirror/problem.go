@@ -22,7 +22,7 @@ func (p *problem) Error() string { return p.message }
 func missing(image string) error {
 	return &problem{http.StatusForbidden, "DENIED", fmt.Sprintf(
 		"%s is not on this machine, and the cluster was started with --offline: "+
-			"load it with `skiff image load FILE`, or start the cluster without --offline", image)}
+			"start the cluster without --offline to have it pulled", image)}
 }
 
 func refuse(w http.ResponseWriter, err error) {
