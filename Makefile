@@ -52,7 +52,7 @@ build: ## Build bin/skiff
 .PHONY: image
 image: deps ## Build the guest image (up to half an hour at first, seconds when nothing changed)
 	@echo "== Building the guest image"
-	go build -trimpath -buildvcs=false -o bin/skiff-image ./cmd/skiff-image
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -o bin/skiff-image ./cmd/skiff-image
 	bin/skiff-image build
 
 .PHONY: up

@@ -84,7 +84,7 @@ func run(ctx context.Context, skiff, image, manifest string) (err error) {
 
 // measure walks through the life of a cluster.
 func (b *bench) measure(ctx context.Context, manifest string) error {
-	cold, phases, err := b.command(ctx, "start", "--memory", "4096", "--cpus", "2", "--offline")
+	cold, phases, err := b.command(ctx, "start", "--memory", "4096", "--cpus", "2", "--offline", "-v")
 	if err != nil {
 		return err
 	}

@@ -82,7 +82,8 @@ func newSession(t *testing.T) *session {
 	if err := os.WriteFile(s.kubeconfig, []byte(others), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", s.binary, "github.com/skiff-k8s/skiff/cmd/skiff")
+	// As `make build` does, so that what that has compiled is used again.
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-buildvcs=false", "-o", s.binary, "github.com/skiff-k8s/skiff/cmd/skiff")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build skiff: %v\n%s", err, out)

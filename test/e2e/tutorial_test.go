@@ -4,12 +4,14 @@
 package e2e
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -70,7 +72,10 @@ func TestTutorial(t *testing.T) {
 func (s *session) startsUsable() string {
 	s.code(5, "ip")
 	s.code(7, "status")
-	s.timed("start, cold", "start", "--memory", "4096", "--cpus", "2", "--offline")
+	begin := time.Now()
+	out := s.code(0, "start", "--memory", "4096", "--cpus", "2", "--offline", "-v")
+	s.note("start, cold", time.Since(begin))
+	s.t.Logf("the steps of the cold start:\n%s", out.stderr)
 	// Usable means usable at once: no waiting here.
 	nodes := s.run("kubectl", "get", "nodes", "--no-headers")
 	if fields := strings.Fields(nodes); len(fields) < 5 || fields[0] != "skiff" || fields[1] != "Ready" || fields[4] != "v1.37.2" {
@@ -206,16 +211,28 @@ func (s *session) watches() {
 	name := s.pods("app=meow")[0]
 	ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Minute)
 	defer cancel()
-	done := make(chan output, 1)
-	go func() {
-		out, _ := s.try(ctx, "kubectl", "get", "pods", "-w", "--output-watch-events", "--request-timeout=45s")
-		done <- out
-	}()
-	s.run("kubectl", "delete", "pod", name, "--wait=true")
-	out := <-done
-	if !strings.Contains(out.stdout, "DELETED") || !strings.Contains(out.stdout, name) {
-		s.t.Errorf("the watch did not show the end of %s:\n%s%s", name, out.stdout, out.stderr)
+	watch := exec.CommandContext(ctx, s.binary, "kubectl", "get", "pods", "-w", "--output-watch-events")
+	lines, err := watch.StdoutPipe()
+	if err != nil {
+		s.t.Fatal(err)
 	}
+	if err := watch.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	seen := bufio.NewScanner(lines)
+	until := func(what string) {
+		for seen.Scan() {
+			if strings.Contains(seen.Text(), what) && strings.Contains(seen.Text(), name) {
+				return
+			}
+		}
+		s.t.Fatalf("the watch ended before it showed %s of %s: %v", what, name, ctx.Err())
+	}
+	until("ADDED")
+	s.run("kubectl", "delete", "pod", name, "--wait=true")
+	until("DELETED")
+	cancel()
+	_ = watch.Wait() // it was told to end
 	s.run("kubectl", "rollout", "status", "deployment/meow", "--timeout=3m")
 }
 
