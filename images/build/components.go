@@ -113,8 +113,22 @@ func componentStep(c component, source, goVersion string) (*Step, error) {
 		Inputs: []string{
 			goVersion, digest, c.version, c.tags, c.ldflags, fmt.Sprint(c.cgo), c.recipe, fmt.Sprint(sorted(c.outputs)),
 		},
-		Do: func(ctx context.Context, out string) error { return buildComponent(ctx, c, dir, out) },
+		Before: func(ctx context.Context) { download(ctx, c, dir) },
+		Do:     func(ctx context.Context, out string) error { return buildComponent(ctx, c, dir, out) },
 	}, nil
+}
+
+// download fetches the modules that c is built from, and no more: some that its go.mod names cannot be had. One that has to be
+// prepared first is left to its build.
+func download(ctx context.Context, c component, dir string) {
+	if c.prepare != nil {
+		return
+	}
+	args := []string{"go", "list", "-deps", "-tags", c.tags}
+	for _, name := range sorted(c.outputs) {
+		args = append(args, c.outputs[name])
+	}
+	_, _ = command{dir: dir, env: goEnv(c.cgo), args: args}.run(ctx)
 }
 
 func buildComponent(ctx context.Context, c component, dir, out string) error {

@@ -25,6 +25,9 @@ type Step struct {
 	Expect time.Duration
 	// Alone keeps it from running next to another such step: compilers fill all processors and much memory.
 	Alone bool
+	// Before, which may be nil, does what need not wait for an Alone step's turn, such as downloading. It leaves nothing in
+	// the result, and when it fails Do says so better.
+	Before func(ctx context.Context)
 	// Do fills the empty folder out. It must give the same files for the same inputs.
 	Do func(ctx context.Context, out string) error
 }
@@ -131,6 +134,9 @@ func (r *runner) step(ctx context.Context, step *Step) error {
 				return ctx.Err()
 			}
 		}
+	}
+	if step.Before != nil {
+		step.Before(ctx)
 	}
 	if step.Alone {
 		r.alone.Lock()

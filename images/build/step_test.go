@@ -134,3 +134,20 @@ func TestRunEndsWithItsContext(t *testing.T) {
 		t.Errorf("got %v after %d runs of the goal, want the cancel and none", err, ran.Load())
 	}
 }
+
+// A step prepares itself while another one has its turn: each waits for the other's preparation, which would never come else.
+func TestBeforeNeedsNoTurn(t *testing.T) {
+	t.Parallel()
+	var both sync.WaitGroup
+	both.Add(2)
+	step := func(name string) *Step {
+		return &Step{
+			Name: name, Alone: true, Before: func(context.Context) { both.Done() },
+			Do: func(context.Context, string) error { both.Wait(); return nil },
+		}
+	}
+	goal := &Step{Name: "goal", Needs: []*Step{step("one"), step("two")}, Do: func(context.Context, string) error { return nil }}
+	if err := (Cache{Root: t.TempDir()}).Run(t.Context(), goal, nil); err != nil {
+		t.Error(err)
+	}
+}
