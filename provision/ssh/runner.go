@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	// dialLimit bounds one attempt to connect and log in. A busy emulated guest needs most of a second.
-	dialLimit = 15 * time.Second
+	// dialLimit bounds one attempt to connect and log in. An emulated guest needs most of a second, on a busy host many.
+	dialLimit = 30 * time.Second
 	// keepalivePeriod is how often an idle connection is asked whether it still lives, and how long the answer may take.
 	keepalivePeriod = 15 * time.Second
 	// maxSessions stays below OpenSSH's MaxSessions of 10 per connection, which leaves two for ending commands.

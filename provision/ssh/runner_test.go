@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/iotest"
@@ -280,6 +281,40 @@ func TestWaitEnds(t *testing.T) {
 	err = runner.Wait(ctx)
 	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "refused") {
 		t.Errorf("got %v, want the deadline and the last failure", err)
+	}
+}
+
+// A guest that is busy must not get ever more connections to answer: each costs it a process.
+func TestWaitSparesASilentGuest(t *testing.T) {
+	t.Parallel()
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	target := sshtest.Start(t, nil).SSH()
+	target.Address = netip.MustParseAddrPort(listener.Addr().String())
+	var accepted atomic.Int32
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			accepted.Add(1)
+			t.Cleanup(func() { _ = conn.Close() })
+		}
+	}()
+	runner := ssh.New(target)
+	defer runner.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second) // attempts at 0, 0.4, 1.2 and 2.8 s
+	defer cancel()
+	err = runner.Wait(ctx)
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "no answer") {
+		t.Errorf("got %v, want the deadline, and that there was no answer", err)
+	}
+	if got := accepted.Load(); got < 2 || got > 4 {
+		t.Errorf("got %d attempts, want 2 to 4", got)
 	}
 }
 

@@ -14,11 +14,12 @@ import (
 const (
 	// waitTick is how often Wait considers a new attempt.
 	waitTick = 50 * time.Millisecond
-	// bannerPatience is how long an attempt may stay without an answer before another is started beside it. A forwarder
-	// accepts at once and asks a guest that still boots; its lost packets are sent again only after a second.
-	bannerPatience = 400 * time.Millisecond
+	// An attempt that stays without an answer is not ended, and another is started beside it: a forwarder accepts at once and
+	// asks a guest that still boots, and its lost packets are sent again only after a second. The time between them doubles
+	// from the first to the last value: a guest that is busy still works on those that came before.
+	firstPatience, lastPatience = 400 * time.Millisecond, 5 * time.Second
 	// bannerLimit is when an attempt without an answer is given up.
-	bannerLimit = 4 * time.Second
+	bannerLimit = 30 * time.Second
 )
 
 // Wait returns once the machine's SSH server answers and lets us in, and keeps that connection. It tries until ctx is
@@ -52,8 +53,12 @@ func (r *Runner) Wait(ctx context.Context) error {
 	return nil
 }
 
-// errSilent says that something accepted the connection and said nothing.
-var errSilent = errors.New("no answer")
+var (
+	// errSilent says that something accepted the connection and said nothing.
+	errSilent = errors.New("no answer")
+	// errSlow says that an SSH server began to answer and did not go on.
+	errSlow = errors.New("it took too long to let us in")
+)
 
 // attempt is the outcome of one try.
 type attempt struct {
@@ -77,12 +82,14 @@ func race(ctx context.Context, target machine.SSH) (*connection, error) {
 	answered := make(chan struct{}, 1)
 	ticker := time.NewTicker(waitTick)
 	defer ticker.Stop()
-	last := errors.New("no attempt has ended yet")
+	last := errSilent
 	var quietUntil time.Time
+	patience := firstPatience
 	for {
 		if now := time.Now(); flying == 0 || now.After(quietUntil) {
 			flying++
-			quietUntil = now.Add(bannerPatience)
+			quietUntil = now.Add(patience)
+			patience = min(2*patience, lastPatience)
 			go func() {
 				conn, err := tryOnce(ctx, target, answered)
 				outcomes <- attempt{conn, err}
@@ -94,10 +101,10 @@ func race(ctx context.Context, target machine.SSH) (*connection, error) {
 			if o.err == nil {
 				return o.conn, nil
 			}
-			if ctx.Err() == nil { // else it failed for that
+			if !over(ctx) { // else it failed for that
 				last = o.err
 			}
-			quietUntil = time.Now()
+			quietUntil, patience = time.Now(), firstPatience
 			if _, wrong := errors.AsType[*HostKeyError](last); wrong {
 				return nil, last
 			}
@@ -115,16 +122,22 @@ func race(ctx context.Context, target machine.SSH) (*connection, error) {
 	}
 }
 
-// tryOnce connects with a short limit until the server's first byte, and a long one from then on.
+// over reports whether ctx has ended, or its deadline is here and it will not be long.
+func over(ctx context.Context) bool {
+	end, ok := ctx.Deadline()
+	return ctx.Err() != nil || ok && !time.Now().Before(end)
+}
+
+// tryOnce connects. It gives up when nothing answers within bannerLimit, or when who answered does not let us in within
+// dialLimit.
 func tryOnce(ctx context.Context, target machine.SSH, answered chan<- struct{}) (*connection, error) {
-	ctx, cancel := context.WithTimeout(ctx, dialLimit)
-	defer cancel()
 	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
 	silent := time.AfterFunc(bannerLimit, func() { giveUp(errSilent) })
 	defer silent.Stop()
-	defer giveUp(nil)
 	return dial(ctx, target, func() {
 		silent.Stop()
+		time.AfterFunc(dialLimit, func() { giveUp(errSlow) }) // has no effect once the attempt has ended
 		select {
 		case answered <- struct{}{}:
 		default:
