@@ -21,7 +21,7 @@ import (
 )
 
 // addonLimit bounds the wait for an addon: pods start in seconds, their images are in the guest.
-const addonLimit = 5 * time.Minute
+const addonLimit = 10 * time.Minute
 
 // LiveKubernetes is Kubernetes as packages provision and addons do it.
 type LiveKubernetes struct{}

@@ -17,7 +17,7 @@ const (
 	// 20 ms.
 	probeTick = 300 * time.Millisecond
 	// probeLimit bounds one such question: a forwarder accepts connections for a guest that does not.
-	probeLimit = 3 * time.Second
+	probeLimit = 10 * time.Second
 )
 
 // REST returns how the API server is reached from the host with all rights, from its first moment.

@@ -25,7 +25,7 @@ import (
 var manifests embed.FS
 
 // applyPause is how long to wait before an object is tried again that the API server does not take yet.
-const applyPause = 100 * time.Millisecond
+const applyPause = 300 * time.Millisecond
 
 // Essentials returns the objects of kube-proxy and CoreDNS, in the order in which they are to be made. They are made
 // from the host, which costs the guest a few requests; kubeadm would first have to start there.

@@ -68,8 +68,9 @@ func (u *up) run(ctx context.Context) error {
 	if err := u.staticPods(ctx); err != nil {
 		return err
 	}
-	// From here on the guest starts the control plane, and the host makes what it can by way of the API server.
-	if err := u.answering(ctx, "/livez/ping"); err != nil {
+	// Until the API server has made what it starts with, everyone who asks for more takes away the time that it needs, and the
+	// controller-manager would give up after 10 s and be started again (cmd/kube-controller-manager/app, WaitForAPIServer).
+	if err := u.answering(ctx, "/healthz"); err != nil {
 		return err
 	}
 	group, groupContext := errgroup.WithContext(ctx)
@@ -171,8 +172,7 @@ func (u *up) staticPods(ctx context.Context) error {
 		skipped+",upload-config,mark-control-plane,bootstrap-token")
 }
 
-// controllers starts the controller-manager and the scheduler. Both would give up if the API server took too long from
-// then on to be healthy (10 s for the former: cmd/kube-controller-manager/app, WaitForAPIServer), and are started again.
+// controllers starts the controller-manager and the scheduler.
 func (u *up) controllers(ctx context.Context) error {
 	const script = `cd /etc/kubernetes/skiff && for f in kube-controller-manager.yaml kube-scheduler.yaml; do [ ! -e "$f" ] || mv "$f" ../manifests/; done`
 	return u.sh(ctx, "kubeadm", nil, script)
