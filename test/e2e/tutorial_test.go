@@ -212,6 +212,7 @@ func (s *session) watches() {
 	ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Minute)
 	defer cancel()
 	watch := exec.CommandContext(ctx, s.binary, "kubectl", "get", "pods", "-w", "--output-watch-events")
+	watch.Cancel = func() error { return watch.Process.Signal(syscall.SIGTERM) } // which skiff hands on to kubectl
 	lines, err := watch.StdoutPipe()
 	if err != nil {
 		s.t.Fatal(err)
