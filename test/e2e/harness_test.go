@@ -79,6 +79,7 @@ func newSession(t *testing.T) *session {
 	t.Setenv("SKIFF_HOME", s.home)
 	t.Setenv("SKIFF_IMAGE", image)
 	t.Setenv("KUBECONFIG", s.kubeconfig)
+	t.Setenv("SKIFF_WAIT_TIMEOUT", "15m") // a busy emulated machine is a matter of speed, which is measured elsewhere
 	if err := os.WriteFile(s.kubeconfig, []byte(others), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -168,7 +168,7 @@ func (s *session) servesMeow(address string) {
 		s.t.Errorf("apply says that it changed the Service:\n%s", out.stderr)
 	}
 	url := "https://" + address + "/meow"
-	s.eventually(3*time.Minute, "GET "+url, func(ctx context.Context) error {
+	s.eventually(8*time.Minute, "GET "+url, func(ctx context.Context) error {
 		_, answer, err := get(ctx, url)
 		if err == nil && (answer.Path != "/meow" || answer.Method != "GET" || answer.Hostname == "") {
 			s.t.Errorf("answer is %+v", answer)
@@ -194,7 +194,7 @@ func (s *session) servesMeow(address string) {
 // spreads asks until two pods have answered.
 func (s *session) spreads(url string) {
 	seen := map[string]bool{}
-	s.eventually(2*time.Minute, "two pods behind "+url, func(ctx context.Context) error {
+	s.eventually(5*time.Minute, "two pods behind "+url, func(ctx context.Context) error {
 		_, answer, err := get(ctx, url)
 		if err != nil {
 			return err
@@ -209,7 +209,7 @@ func (s *session) spreads(url string) {
 // watches starts `kubectl get pods -w` and expects a pod's end to show up in it.
 func (s *session) watches() {
 	name := s.pods("app=meow")[0]
-	ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(s.t.Context(), 8*time.Minute)
 	defer cancel()
 	watch := exec.CommandContext(ctx, s.binary, "kubectl", "get", "pods", "-w", "--output-watch-events")
 	watch.Cancel = func() error { return watch.Process.Signal(syscall.SIGTERM) } // which skiff hands on to kubectl
@@ -234,7 +234,7 @@ func (s *session) watches() {
 	until("DELETED")
 	cancel()
 	_ = watch.Wait() // it was told to end
-	s.run("kubectl", "rollout", "status", "deployment/meow", "--timeout=3m")
+	s.run("kubectl", "rollout", "status", "deployment/meow", "--timeout=8m")
 }
 
 // pods returns the names of the pods with that label which are not being deleted.
@@ -276,11 +276,11 @@ spec:
       containers:
       - {name: purr, image: "kennship/http-echo:latest", imagePullPolicy: IfNotPresent}
 `)
-	s.run("kubectl", "wait", "rc/purr", "--for=jsonpath={.status.readyReplicas}=1", "--timeout=3m")
+	s.run("kubectl", "wait", "rc/purr", "--for=jsonpath={.status.readyReplicas}=1", "--timeout=8m")
 	before := s.pods("app=purr")
 	begin := time.Now()
 	s.run("kubectl", "delete", "pod", before[0], "--wait=true")
-	s.run("kubectl", "wait", "rc/purr", "--for=jsonpath={.status.readyReplicas}=1", "--timeout=3m")
+	s.run("kubectl", "wait", "rc/purr", "--for=jsonpath={.status.readyReplicas}=1", "--timeout=8m")
 	s.note("a deleted pod is back", time.Since(begin))
 	if after := s.pods("app=purr"); len(after) != 1 || after[0] == before[0] {
 		s.t.Errorf("after %v was deleted there is %v, want one other pod", before, after)
@@ -294,7 +294,7 @@ func (s *session) rollsOut() {
 	}
 	begin := time.Now()
 	s.run("kubectl", "set", "env", "deployment/meow", "MOOD=hungry")
-	s.run("kubectl", "rollout", "status", "deployment/meow", "--timeout=4m")
+	s.run("kubectl", "rollout", "status", "deployment/meow", "--timeout=8m")
 	s.note("rollout of a change", time.Since(begin))
 	if got := value(); got != "hungry" {
 		s.t.Errorf("after the change MOOD is %q", got)
@@ -304,7 +304,7 @@ func (s *session) rollsOut() {
 		s.t.Errorf("the history lacks revisions 1 and 2:\n%s", history)
 	}
 	s.run("kubectl", "rollout", "undo", "deployment/meow")
-	s.run("kubectl", "rollout", "status", "deployment/meow", "--timeout=4m")
+	s.run("kubectl", "rollout", "status", "deployment/meow", "--timeout=8m")
 	if got := value(); got != "" {
 		s.t.Errorf("after going back MOOD is %q, want none", got)
 	}
@@ -327,7 +327,7 @@ spec:
   restartPolicy: Never
   containers:
 %s`, askers(12)))
-	s.run("kubectl", "wait", "pod/asker", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=4m")
+	s.run("kubectl", "wait", "pod/asker", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=8m")
 	seen := map[string]bool{}
 	for i := range 12 {
 		var answer echo
@@ -355,8 +355,8 @@ func askers(n int) string {
 
 func (s *session) publishes(address string) {
 	s.run("kubectl", "expose", "deployment/meow", "--name=meow-lb", "--type=LoadBalancer", "--port=8123", "--target-port=3000")
-	s.run("kubectl", "wait", "svc/meow-lb", "--for=jsonpath={.status.loadBalancer.ingress[0].ip}="+address, "--timeout=1m")
-	s.eventually(time.Minute, "the LoadBalancer's port", func(ctx context.Context) error {
+	s.run("kubectl", "wait", "svc/meow-lb", "--for=jsonpath={.status.loadBalancer.ingress[0].ip}="+address, "--timeout=3m")
+	s.eventually(3*time.Minute, "the LoadBalancer's port", func(ctx context.Context) error {
 		_, _, err := get(ctx, "http://"+address+":8123/lb")
 		return err
 	})
@@ -365,7 +365,7 @@ func (s *session) publishes(address string) {
 		s.t.Errorf("the NodePort does not answer: %v", err)
 	}
 	s.run("kubectl", "delete", "svc/meow-lb")
-	s.eventually(time.Minute, "the end of the LoadBalancer's port", func(ctx context.Context) error {
+	s.eventually(3*time.Minute, "the end of the LoadBalancer's port", func(ctx context.Context) error {
 		if _, _, err := get(ctx, "http://"+address+":8123/lb"); !errors.Is(err, syscall.ECONNREFUSED) {
 			return fmt.Errorf("port 8123 is not refused: %w", errors.Join(err, errStillThere))
 		}
@@ -400,7 +400,7 @@ func (s *session) recovers(which, address string) {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		s.t.Fatal(err)
 	}
-	s.eventually(10*time.Second, "status after the end of "+which, func(ctx context.Context) error {
+	s.eventually(time.Minute, "status after the end of "+which, func(ctx context.Context) error {
 		out, err := s.try(ctx, "status")
 		if err == nil && out.code == 0 {
 			err = errors.New("status says that all is well")
@@ -413,7 +413,7 @@ func (s *session) recovers(which, address string) {
 
 func (s *session) meowIsBack(address string) {
 	begin := time.Now()
-	s.eventually(3*time.Minute, "/meow after a restart", func(ctx context.Context) error {
+	s.eventually(8*time.Minute, "/meow after a restart", func(ctx context.Context) error {
 		_, _, err := get(ctx, "https://"+address+"/meow")
 		return err
 	})
