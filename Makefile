@@ -50,7 +50,7 @@ build: ## Build bin/skiff
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/skiff ./cmd/skiff
 
 .PHONY: image
-image: deps ## Build the guest image (up to half an hour at first, seconds when nothing changed)
+image: deps ## Build the guest image (about half an hour at first, seconds when nothing changed)
 	@echo "== Building the guest image"
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -o bin/skiff-image ./cmd/skiff-image
 	bin/skiff-image build
