@@ -39,6 +39,13 @@ const (
 	ManifestInvalid       ID = "MANIFEST_INVALID"
 	DriverNotFound        ID = "DRIVER_NOT_FOUND"
 	DriverUnhealthy       ID = "DRIVER_UNHEALTHY"
+	SSHHostKeyUnknown     ID = "SSH_HOST_KEY_UNKNOWN"
+	SSHHostKeyChanged     ID = "SSH_HOST_KEY_CHANGED"
+	SSHLoginRefused       ID = "SSH_LOGIN_REFUSED"
+	SSHUnreachable        ID = "SSH_UNREACHABLE"
+	MachineUnsuitable     ID = "MACHINE_UNSUITABLE"
+	MachineInUse          ID = "MACHINE_IN_USE"
+	MachineTooSmall       ID = "MACHINE_TOO_SMALL"
 	KubeconfigUnreadable  ID = "KUBECONFIG_UNREADABLE"
 	KubeconfigNotWritable ID = "KUBECONFIG_NOT_WRITABLE"
 	ClusterNotFound       ID = "CLUSTER_NOT_FOUND"
@@ -78,6 +85,13 @@ func Table() []Kind {
 		{ManifestInvalid, CodeConfig, "A manifest cannot be read or raised to a served version.", "Mend the place that the message names."},
 		{DriverNotFound, CodeHost, "No driver has that name, or none works here.", "Name one of the drivers listed."},
 		{DriverUnhealthy, CodeHost, "The driver cannot make machines on this host.", "Run the command that the finding names."},
+		{SSHHostKeyUnknown, CodeHost, "Nobody has said yet that the machine's SSH host key is the right one.", "Compare the fingerprint with the machine's own, and add the key to ~/.ssh/known_hosts."},
+		{SSHHostKeyChanged, CodeConflict, "The machine shows another SSH host key than before.", "Find out whether the machine was set up anew or another one answers in its place."},
+		{SSHLoginRefused, CodeHost, "The machine does not let the user in with that key.", "Add the public key to ~/.ssh/authorized_keys on the machine."},
+		{SSHUnreachable, CodeDownload, "The machine cannot be reached over SSH, or no longer.", "See that it runs and that the way to it is open, and run the same command again: it goes on."},
+		{MachineUnsuitable, CodeHost, "The machine lacks what Kubernetes or skiff needs.", "The message says what; nothing was changed on the machine."},
+		{MachineInUse, CodeConflict, "The machine has another Kubernetes, container runtime or cluster of skiff.", "Use another machine, or remove what is there; nothing was changed."},
+		{MachineTooSmall, CodeResources, "The machine has too little memory, disk or processors.", "Give it more; nothing was changed."},
 		{KubeconfigUnreadable, CodeHost, "The kubeconfig exists and cannot be read or parsed.", "Mend the file or set KUBECONFIG to another; it was not changed."},
 		{KubeconfigNotWritable, CodeHost, "The kubeconfig cannot be written.", "Mend owner and mode of the file; nothing was changed."},
 		{ClusterNotFound, CodeNotFound, "There is no cluster of that name.", "List the clusters, or start one."},

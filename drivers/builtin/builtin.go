@@ -8,6 +8,7 @@ import (
 
 	"github.com/skiff-k8s/skiff/drivers"
 	"github.com/skiff-k8s/skiff/drivers/qemu"
+	sshdriver "github.com/skiff-k8s/skiff/drivers/ssh"
 	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/machine"
 	"github.com/skiff-k8s/skiff/provision/ssh"
@@ -23,8 +24,9 @@ type Options struct {
 	AcceleratorMemory string
 }
 
-// Names returns the names of the drivers, in the order in which Auto tries them.
-func Names() []string { return []string{"qemu"} }
+// Names returns the names of the drivers, in the order in which Auto tries them. It leaves out those that need a machine
+// which exists.
+func Names() []string { return []string{"qemu", "ssh"} }
 
 // New returns the driver of that name or alias. "auto" gives the first one whose Check has no Failure, and when none is
 // so, the first one, whose findings say what to do. An unknown name gives fail.DriverNotFound.
@@ -34,14 +36,16 @@ func New(ctx context.Context, name string, options Options) (drivers.Driver, err
 		return first(ctx, options), nil
 	case "qemu", "qemu2":
 		return newQEMU(options), nil
-	case "libvirt", "kvm2", "kvm", "ssh", "generic", "vfkit", "virtualbox", "podman", "docker":
+	case "ssh", "generic":
+		return newSSH(), nil
+	case "libvirt", "kvm2", "kvm", "vfkit", "virtualbox", "podman", "docker":
 		return nil, fail.New(fail.DriverNotFound, "use driver "+name, "it is not in this version of skiff; there is: %s", strings.Join(Names(), ", "))
 	}
 	return nil, fail.New(fail.DriverNotFound, "use driver "+name, "no driver has that name; there is: %s", strings.Join(Names(), ", "))
 }
 
 // All returns every driver, in the order of Names, for looking at what this host can do.
-func All(options Options) []drivers.Driver { return []drivers.Driver{newQEMU(options)} }
+func All(options Options) []drivers.Driver { return []drivers.Driver{newQEMU(options), newSSH()} }
 
 func newQEMU(options Options) drivers.Driver {
 	return qemu.New(qemu.Options{
@@ -50,10 +54,14 @@ func newQEMU(options Options) drivers.Driver {
 	})
 }
 
+func newSSH() drivers.Driver {
+	return sshdriver.New(sshdriver.Options{Runner: func(target machine.SSH) machine.Runner { return ssh.New(target) }})
+}
+
 func first(ctx context.Context, options Options) drivers.Driver {
 	all := All(options)
 	for _, driver := range all {
-		if healthy(driver.Check(ctx)) {
+		if _, adopts := driver.(drivers.Adopter); !adopts && healthy(driver.Check(ctx)) {
 			return driver
 		}
 	}

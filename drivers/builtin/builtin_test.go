@@ -16,7 +16,8 @@ func TestNew(t *testing.T) {
 		{name: "auto", want: "qemu"},
 		{name: "", want: "qemu"},
 		{name: "kvm2", problem: "not in this version of skiff; there is: qemu"},
-		{name: "ssh", problem: "not in this version of skiff; there is: qemu"},
+		{name: "ssh", want: "ssh"},
+		{name: "generic", want: "ssh"},
 		{name: "quemu", problem: "no driver has that name; there is: qemu"},
 	}
 	for _, test := range tests {

@@ -24,6 +24,8 @@ type Target struct {
 	Fresh func() drivers.Driver
 	// Crash ends the running machine without warning and returns when it has ended.
 	Crash func(ctx context.Context, m machine.Machine) error
+	// Exists says that the machine is there whatever its state for the driver, so that commands always run on it.
+	Exists bool
 }
 
 // limit bounds each part of the suite; a guest under emulation takes most of a minute to boot on a busy host.
