@@ -40,12 +40,17 @@ func (m *Manager) observe(ctx context.Context, c config.Cluster, exists bool) (o
 	if err != nil {
 		return seen, err
 	}
-	if seen.machine, err = vm.State(ctx); err != nil {
+	if seen.machine, err = vm.State(ctx); fail.Known(err) {
+		return seen, err
+	} else if err != nil {
 		return seen, fail.New(fail.MachineFailed, "look at the machine of cluster "+c.Profile, "%w", err).WithNext("skiff logs -p %s", c.Profile)
 	}
 	files := m.Home.Cluster(c.Profile)
 	if status, err := m.Agents.Status(ctx, files.AgentSocket()); err == nil {
 		seen.agent = &status
+	}
+	if seen.machine == machine.Running && seen.agent == nil {
+		seen.usable = errNoAgent
 	}
 	target := Target{Config: c, Files: files}
 	if seen.machine == machine.Running && seen.agent != nil && c.Provisioned {
@@ -69,6 +74,9 @@ func (m *Manager) observe(ctx context.Context, c config.Cluster, exists bool) (o
 
 // errNotRunning is why a cluster without a running machine is not usable.
 var errNotRunning = errors.New("the machine does not run")
+
+// errNoAgent is why a cluster whose machine runs cannot be asked whether it is usable.
+var errNoAgent = errors.New("its agent has ended")
 
 // missing reports whether err says that a guest image is not there.
 func missing(err error) bool {
