@@ -128,6 +128,7 @@ func (m *Manager) settle(ctx context.Context, o StartOptions) (c config.Cluster,
 	} else {
 		c.Driver = driver.Name()
 		problems = append(problems, immutable(stored, c), works(ctx, driver), settleSSH(&c, o.Wanted.SSH, driver))
+		problems = append(problems, sizeless(c, o.Wanted))
 	}
 	if err := errors.Join(problems...); err != nil || stored != nil {
 		return c, stored, err

@@ -68,7 +68,7 @@ type Accelerated interface {
 
 // Adopter is a driver that takes machines over which exist already, rather than making them. Spec.SSH says where one is,
 // and Spec.Network.Address which address of its own Inspect found; sizes mean nothing. The way to it does not lead through
-// the virtual network of the cluster.
+// the virtual network of the cluster. Its Machines finds none.
 type Adopter interface {
 	// Inspect says whether the machine can be taken over, and which address it has. It changes nothing. A machine that is
 	// the cluster's already can.

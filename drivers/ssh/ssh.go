@@ -50,6 +50,9 @@ func (d *Driver) Check(context.Context) []drivers.Finding {
 // Machine returns the handle of the machine at spec.SSH.
 func (d *Driver) Machine(spec machine.Spec) machine.Machine { return d.machine(spec) }
 
+// Machines finds none: a machine that exists is known to those who named it, and to no list.
+func (d *Driver) Machines(context.Context) ([]drivers.Found, error) { return nil, nil }
+
 // Inspect implements drivers.Adopter. A machine that is the cluster's already passes.
 func (d *Driver) Inspect(ctx context.Context, spec machine.Spec) (netip.Addr, error) {
 	m := d.machine(spec)
