@@ -39,14 +39,18 @@ const (
 	ManifestInvalid       ID = "MANIFEST_INVALID"
 	DriverNotFound        ID = "DRIVER_NOT_FOUND"
 	DriverUnhealthy       ID = "DRIVER_UNHEALTHY"
+	DriverCannot          ID = "DRIVER_CANNOT"
 	KubeconfigUnreadable  ID = "KUBECONFIG_UNREADABLE"
 	KubeconfigNotWritable ID = "KUBECONFIG_NOT_WRITABLE"
 	ClusterNotFound       ID = "CLUSTER_NOT_FOUND"
 	AddonNotFound         ID = "ADDON_NOT_FOUND"
+	SnapshotNotFound      ID = "SNAPSHOT_NOT_FOUND"
 	ImageMissing          ID = "IMAGE_MISSING"
 	ClusterLocked         ID = "CLUSTER_LOCKED"
 	ClusterNotRunning     ID = "CLUSTER_NOT_RUNNING"
 	SpecImmutable         ID = "SPEC_IMMUTABLE"
+	SnapshotExists        ID = "SNAPSHOT_EXISTS"
+	SnapshotMismatch      ID = "SNAPSHOT_MISMATCH"
 	PortInUse             ID = "PORT_IN_USE"
 	MemoryTooSmall        ID = "MEMORY_TOO_SMALL"
 	HostMemoryLow         ID = "HOST_MEMORY_LOW"
@@ -78,14 +82,18 @@ func Table() []Kind {
 		{ManifestInvalid, CodeConfig, "A manifest cannot be read or raised to a served version.", "Mend the place that the message names."},
 		{DriverNotFound, CodeHost, "No driver has that name, or none works here.", "Name one of the drivers listed."},
 		{DriverUnhealthy, CodeHost, "The driver cannot make machines on this host.", "Run the command that the finding names."},
+		{DriverCannot, CodeHost, "The cluster's driver has no machines that can do that.", "The message names the drivers that can."},
 		{KubeconfigUnreadable, CodeHost, "The kubeconfig exists and cannot be read or parsed.", "Mend the file or set KUBECONFIG to another; it was not changed."},
 		{KubeconfigNotWritable, CodeHost, "The kubeconfig cannot be written.", "Mend owner and mode of the file; nothing was changed."},
 		{ClusterNotFound, CodeNotFound, "There is no cluster of that name.", "List the clusters, or start one."},
 		{AddonNotFound, CodeNotFound, "No addon has that name.", "Run `skiff addons list`."},
+		{SnapshotNotFound, CodeNotFound, "The cluster has no snapshot of that name.", "Run `skiff snapshot list`."},
 		{ImageMissing, CodeNotFound, "The guest image is not on this machine.", "Build it with `make image`."},
 		{ClusterLocked, CodeConflict, "Another command holds the cluster.", "Wait for it to end, or end it."},
 		{ClusterNotRunning, CodeConflict, "The cluster exists and does not run.", "Start it."},
 		{SpecImmutable, CodeConflict, "The change needs a new cluster.", "Use another profile, or delete the cluster first."},
+		{SnapshotExists, CodeConflict, "The cluster has a snapshot of that name already.", "Use another name, or delete that snapshot first."},
+		{SnapshotMismatch, CodeConflict, "A saved state is damaged, or was made by another QEMU or for another machine.", "The cluster boots from its disk instead; the message says what differs."},
 		{PortInUse, CodeConflict, "A port that the cluster needs is taken.", "End the process that holds it."},
 		{MemoryTooSmall, CodeResources, "That is too little memory for Kubernetes.", "Give at least 1536 MiB."},
 		{HostMemoryLow, CodeResources, "The host has less memory than was asked for.", "Ask for less, or stop another cluster."},

@@ -24,6 +24,8 @@ type Target struct {
 	Fresh func() drivers.Driver
 	// Crash ends the running machine without warning and returns when it has ended.
 	Crash func(ctx context.Context, m machine.Machine) error
+	// Hollow says that the guest's files are no part of its memory and disk, as where both are pretended.
+	Hollow bool
 }
 
 // limit bounds each part of the suite; a guest under emulation takes most of a minute to boot on a busy host.
@@ -43,6 +45,10 @@ func Run(t *testing.T, newTarget func(t *testing.T) Target) {
 		{"start and stop", startAndStop},
 		{"recovers after a crash", crash},
 		{"commands and files", commands},
+		{"pause", pause},
+		{"suspend and resume", suspend},
+		{"suspend and forget", forget},
+		{"snapshots", snapshots},
 	}
 	for _, part := range parts {
 		t.Run(part.name, func(t *testing.T) {

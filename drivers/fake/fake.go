@@ -30,6 +30,13 @@ const (
 	Run    Op = "run"
 	Put    Op = "put"
 	Wait   Op = "wait"
+
+	Suspend         Op = "suspend"
+	Resume          Op = "resume"
+	Pause           Op = "pause"
+	SaveSnapshot    Op = "save"
+	RestoreSnapshot Op = "restore"
+	DeleteSnapshot  Op = "drop"
 )
 
 // Options say how the fake behaves. The zero value works and never fails. It can be read from JSON.
@@ -40,6 +47,7 @@ type Options struct {
 	Findings    []drivers.Finding `json:"findings"`    // what Check returns; none: one that is Good
 	Failures    map[Op]Failure    `json:"failures"`
 	Responses   Responses         `json:"responses"`
+	Plain       bool              `json:"plain"` // machines can do nothing but what all machines can
 }
 
 // Failure makes one operation fail.
@@ -114,11 +122,16 @@ func (d *Driver) Create(ctx context.Context, spec machine.Spec) (machine.Machine
 	if err != nil {
 		return nil, fmt.Errorf("create machine %q: %w", spec.Name, err)
 	}
-	return m, nil
+	return d.Machine(spec), nil
 }
 
 // Machine returns the handle of the machine that spec describes.
-func (d *Driver) Machine(spec machine.Spec) machine.Machine { return d.machine(spec) }
+func (d *Driver) Machine(spec machine.Spec) machine.Machine {
+	if d.options.Plain {
+		return struct{ machine.Machine }{d.machine(spec)}
+	}
+	return d.machine(spec)
+}
 
 func (d *Driver) machine(spec machine.Spec) *Machine {
 	return &Machine{
@@ -223,7 +236,7 @@ func (m *Machine) State(ctx context.Context) (machine.State, error) {
 	return state, nil
 }
 
-// Start sets the machine running.
+// Start sets the machine running, and forgets the memory that it might have had.
 func (m *Machine) Start(ctx context.Context) error { return m.to(ctx, Start, machine.Running) }
 
 // Stop sets the machine stopped. A machine that does not exist is stopped.

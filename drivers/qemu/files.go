@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -21,10 +20,22 @@ type files struct{ dir, run string }
 
 func filesOf(spec machine.Spec) files { return files{dir: spec.Dir, run: spec.RunDir} }
 
-func (f files) disk() string     { return filepath.Join(f.dir, "disk.qcow2") }
+func (f files) disk() string     { return filepath.Join(f.dir, firstLayer) }
 func (f files) diskPart() string { return filepath.Join(f.dir, "disk.qcow2.part") }
-func (f files) seed() string     { return filepath.Join(f.dir, "seed.iso") }
-func (f files) console() string  { return filepath.Join(f.dir, "console.log") }
+
+// layer is a file of the disk by its name; chain says which there are. It comes into being when the disk has more than one.
+func (f files) layer(name string) string { return filepath.Join(f.dir, name) }
+func (f files) chain() string            { return filepath.Join(f.dir, "disk.json") }
+
+// suspended is the memory of a machine that was suspended; snapshots has a folder for each snapshot.
+func (f files) suspended() string           { return filepath.Join(f.dir, "suspended") }
+func (f files) snapshots() string           { return filepath.Join(f.dir, "snapshots") }
+func (f files) snapshot(name string) string { return filepath.Join(f.snapshots(), name) }
+
+// part is the name of a folder that is being made, or being removed.
+func part(path string) string   { return path + ".part" }
+func (f files) seed() string    { return filepath.Join(f.dir, "seed.iso") }
+func (f files) console() string { return filepath.Join(f.dir, "console.log") }
 
 // errors is where QEMU complains.
 func (f files) errors() string { return filepath.Join(f.dir, "qemu.log") }
@@ -36,13 +47,24 @@ func (f files) monitor() string { return filepath.Join(f.run, "qmp.sock") }
 
 func older(path string) string { return path + ".1" }
 
+// made reports whether there is a machine.
+func (f files) made() bool { return exists(f.disk()) || exists(f.chain()) }
+
 // remove removes all that the driver made, whatever of it is there.
 func (f files) remove() error {
 	var problems []error
-	for _, path := range []string{f.disk(), f.diskPart(), f.seed(), f.console(), older(f.console()), f.errors(), f.pid(), f.monitor()} {
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			problems = append(problems, err)
-		}
+	layers, err := f.layerFiles()
+	if absent(err) != nil {
+		problems = append(problems, err)
+	}
+	for _, layer := range layers {
+		problems = append(problems, absent(os.Remove(f.layer(layer))))
+	}
+	for _, path := range []string{f.chain(), f.diskPart(), f.seed(), f.console(), older(f.console()), f.errors(), f.pid(), f.monitor()} {
+		problems = append(problems, absent(os.Remove(path)))
+	}
+	for _, path := range []string{f.suspended(), part(f.suspended()), f.snapshots()} {
+		problems = append(problems, os.RemoveAll(path))
 	}
 	return errors.Join(problems...)
 }
@@ -71,7 +93,24 @@ func (f files) rotate() error {
 
 // checkDisk returns what is wrong with the machine's disk, as far as a look at it shows.
 func (f files) checkDisk(base string) error {
-	disk, err := os.Open(f.disk())
+	c, err := f.readChain()
+	if err != nil {
+		return err
+	}
+	for _, layer := range c.below(c.Active) {
+		if err := checkLayer(f.layer(layer)); err != nil {
+			return err
+		}
+	}
+	if !exists(base) {
+		return fmt.Errorf("the disk of its image, %s, is not there", base)
+	}
+	return nil
+}
+
+// checkLayer returns what is wrong with one file of a disk.
+func checkLayer(path string) error {
+	disk, err := os.Open(path)
 	if err != nil {
 		return err
 	}
@@ -83,10 +122,7 @@ func (f files) checkDisk(base string) error {
 		return fmt.Errorf("read its disk: %w", err)
 	}
 	if header.Magic != magic || header.Version < 2 || header.Version > 3 {
-		return fmt.Errorf("its disk %s is no qcow2 file", f.disk())
-	}
-	if !exists(base) {
-		return fmt.Errorf("the disk of its image, %s, is not there", base)
+		return fmt.Errorf("its disk %s is no qcow2 file", path)
 	}
 	return nil
 }
