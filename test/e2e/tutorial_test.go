@@ -5,6 +5,7 @@ package e2e
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -438,9 +439,12 @@ func (s *session) deletes() {
 	pids := []int{s.process("agent"), s.process("qemu")}
 	s.timed("delete", "delete")
 	for _, pid := range pids {
-		if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
-			s.t.Errorf("process %d is still there: %v", pid, err)
-		}
+		s.eventually(time.Minute, "the end of process "+strconv.Itoa(pid), func(context.Context) error {
+			if alive(pid) {
+				return errors.New("it still runs")
+			}
+			return nil
+		})
 	}
 	if _, err := os.Lstat(filepath.Join(s.home, "state", "clusters", "skiff")); !errors.Is(err, fs.ErrNotExist) {
 		s.t.Errorf("the cluster's folder is still there: %v", err)
@@ -454,6 +458,17 @@ func (s *session) deletes() {
 	}
 	s.code(5, "ip")
 	s.run("delete")
+}
+
+// alive reports whether the process runs. One that has ended, and waits for its parent to take note of that, does not: whoever
+// adopted it may take its time (proc_pid_stat(5)).
+func alive(pid int) bool {
+	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	_, state, ok := strings.Cut(string(content[max(0, bytes.LastIndexByte(content, ')')):]), ") ")
+	return ok && !strings.HasPrefix(state, "Z") && !strings.HasPrefix(state, "X")
 }
 
 // process finds a process of this session's cluster in /proc, by its command line.
