@@ -11,7 +11,7 @@ import (
 )
 
 // kubectl is a stand-in for the host's tool: it tells how it was called, and what it was given. The argument "exit" makes
-// it end with the status that follows; "wait" makes it wait for a signal.
+// it end with the status that follows; "wait" makes it write the file that follows and wait for a signal.
 const kubectl = `#!/bin/sh
 if [ "$1" = exit ]; then exit "$2"; fi
 if [ "$1" = wait ]; then echo waiting; trap 'echo signalled; exit 3' TERM; : >"$2"; while :; do sleep 0.05; done; fi
