@@ -152,8 +152,9 @@ func (u *up) files() ([]File, error) {
 	), nil
 }
 
+// kubeletFlags is the environment of the kubelet's service; for its processor see oneProcessor.
 func (c Config) kubeletFlags() string {
-	return fmt.Sprintf("KUBELET_KUBEADM_ARGS=\"--hostname-override=%s --node-ip=%s\"\n", c.NodeName, c.NodeAddress)
+	return fmt.Sprintf("KUBELET_KUBEADM_ARGS=\"--hostname-override=%s --node-ip=%s\"\nGOMAXPROCS=1\n", c.NodeName, c.NodeAddress)
 }
 
 // Phases of "kubeadm init" that never run. What they do has been done: the host made keys and kubeconfigs, the kubelet

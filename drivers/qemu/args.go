@@ -70,7 +70,7 @@ func board(accel accelerator) []string {
 	}
 	if accel == tcg {
 		// The cache of translated code (MiB) holds all of Kubernetes, which is otherwise translated again and again.
-		return append(list, "-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max")
+		return append(list, "-accel", "tcg,thread=multi,tb-size=1024", "-cpu", "max")
 	}
 	return append(list, "-accel", string(accel), "-cpu", "host")
 }

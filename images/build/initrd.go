@@ -38,6 +38,13 @@ esac
 for module in %s; do
 	/bin/busybox insmod /modules/$module.ko || echo "skiff: cannot insert $module" >/dev/console
 done
+# Longer turns for programs: each change of program empties the processor's caches of translations, and an emulated one looks
+# for a long time until they are full again (site/content/design/long-turns.md). Other kernels name these files otherwise.
+/bin/busybox mount -t debugfs debugfs /sys
+for turn in latency_ns=24000000 min_granularity_ns=12000000 wakeup_granularity_ns=16000000; do
+	[ ! -e "/sys/sched/${turn%%=*}" ] || echo "${turn#*=}" >"/sys/sched/${turn%%=*}"
+done
+/bin/busybox umount /sys
 n=0
 until [ -b /dev/vda ]; do
 	n=$((n + 1))
@@ -68,7 +75,7 @@ func writeInitrd(to io.Writer, busybox, modules string) error {
 		return err
 	}
 	archive := cpio{to: to}
-	for _, dir := range []string{"bin", "dev", "modules", "proc", "root"} {
+	for _, dir := range []string{"bin", "dev", "modules", "proc", "root", "sys"} {
 		archive.add(dir, 0o040755, nil)
 	}
 	archive.addDevice("dev/console", 0o020600, 5, 1)
