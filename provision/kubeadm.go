@@ -16,6 +16,7 @@ const (
 	criSocket     = "unix:///run/containerd/containerd.sock"
 	pkiDir        = "/etc/kubernetes/pki"
 	kubeletClient = "/var/lib/kubelet/pki/kubelet-client-current.pem"
+	patchesDir    = "/etc/kubernetes/skiff/patches"
 )
 
 // Kubeadm returns the configuration for "kubeadm init": four YAML documents (kubeadm.k8s.io/v1beta4 and the kubelet's
@@ -48,6 +49,7 @@ func (c Config) initConfiguration() tree {
 		"apiVersion":       "kubeadm.k8s.io/v1beta4",
 		"kind":             "InitConfiguration",
 		"localAPIEndpoint": tree{"advertiseAddress": c.NodeAddress.String(), "bindPort": APIServerPort},
+		"patches":          tree{"directory": patchesDir},
 		"nodeRegistration": tree{
 			"name":            c.NodeName,
 			"criSocket":       criSocket,
@@ -118,6 +120,19 @@ func (c Config) clusterConfiguration() tree {
 		}},
 		"dns": tree{"imageRepository": "registry.k8s.io/coredns", "imageTag": c.CoreDNSVersion},
 	}
+}
+
+// patches changes in kubeadm's static pods what its configuration has no word for. They ask three components each second
+// whether they are ready, each time with a new TLS connection, and nobody waits for the answer: there is one of each.
+func patches() []File {
+	var files []File
+	for _, component := range []string{"etcd", "kube-apiserver", "kube-scheduler"} {
+		files = append(files, File{
+			Path: patchesDir + "/" + component + "+strategic.yaml", Mode: 0o600,
+			Body: fmt.Appendf(nil, "spec:\n  containers:\n  - name: %s\n    readinessProbe:\n      periodSeconds: 10\n", component),
+		})
+	}
+	return files
 }
 
 // oneProcessor keeps a Go program that waits most of the time from waking a second thread for each thing it does: between

@@ -142,7 +142,7 @@ func (u *up) files() ([]File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(u.pki.Guest(),
+	return append(append(u.pki.Guest(), patches()...),
 		File{Path: kubeadmFile, Mode: 0o600, Body: kubeadm},
 		File{Path: beganFile, Mode: 0o600, Body: []byte(u.fingerprint() + "\n")},
 		File{Path: "/var/lib/kubelet/config.yaml", Mode: 0o644, Body: kubeletFile},

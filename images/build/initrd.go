@@ -41,7 +41,7 @@ done
 # Longer turns for programs: each change of program empties the processor's caches of translations, and an emulated one looks
 # for a long time until they are full again (site/content/design/long-turns.md). Other kernels name these files otherwise.
 /bin/busybox mount -t debugfs debugfs /sys
-for turn in latency_ns=24000000 min_granularity_ns=12000000 wakeup_granularity_ns=16000000; do
+for turn in min_granularity_ns=4000000 wakeup_granularity_ns=6000000; do
 	[ ! -e "/sys/sched/${turn%%=*}" ] || echo "${turn#*=}" >"/sys/sched/${turn%%=*}"
 done
 /bin/busybox umount /sys
