@@ -317,6 +317,12 @@ func TestChecks(t *testing.T) {
 		"leftovers-unknown": {"leftovers", func(p *patient) {
 			p.Drivers = []drivers.Driver{fake.New(fake.Options{Failures: map[fake.Op]fake.Failure{fake.List: {Error: "no answer"}}})}
 		}},
+		"leftovers-unusable": {"leftovers", func(p *patient) {
+			p.Drivers = []drivers.Driver{fake.New(fake.Options{
+				Findings: []drivers.Finding{{Name: "fake", Level: drivers.Failure, Text: "It is not there."}},
+				Failures: map[fake.Op]fake.Failure{fake.List: {Error: "no answer"}},
+			})}
+		}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -59,6 +59,22 @@ func Summarize(name string, findings []drivers.Finding) Driver {
 	return d
 }
 
+// Quick is what the driver's own checks find, which run no guest. A driver that does not answer in time fails.
+func Quick(ctx context.Context, driver drivers.Driver) Driver {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	done := make(chan []drivers.Finding, 1)
+	go func() { done <- driver.Check(ctx) }()
+	select {
+	case findings := <-done:
+		return Summarize(driver.Name(), findings)
+	case <-ctx.Done():
+		return Summarize(driver.Name(), []drivers.Finding{
+			{Name: driver.Name(), Level: drivers.Failure, Text: fmt.Sprintf("It took longer than %s to find out what is wrong.", limit)},
+		})
+	}
+}
+
 // examine looks at one driver: what it finds itself, and how fast its guests run.
 func (h Host) examine(ctx context.Context, driver drivers.Driver) Driver {
 	check := Check{Name: driver.Name(), Limit: driverLimit, Run: func(ctx context.Context) []Finding {

@@ -39,6 +39,9 @@ func (h Host) deadMachines(ctx context.Context) []Finding {
 	var findings []Finding
 	for _, driver := range h.Drivers {
 		machines, err := driver.Machines(ctx)
+		if err != nil && !h.uses(driver.Name()) && !Summarize(driver.Name(), driver.Check(ctx)).Healthy {
+			continue // it does not work here and no cluster misses it, as its own findings say
+		}
 		if err != nil {
 			findings = append(findings, unknown("whether the driver %s has machines of clusters that are gone: %v.", driver.Name(), err))
 			continue

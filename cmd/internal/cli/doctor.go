@@ -217,7 +217,7 @@ func (a *app) driverStates(ctx context.Context) []driverState {
 	states, chosen := []driverState{}, false
 	auto, named := a.deps.AllDrivers(a.home)
 	for i, driver := range append(auto, named...) {
-		summary := doctor.Summarize(driver.Name(), driver.Check(ctx))
+		summary := doctor.Quick(ctx, driver)
 		one := driverState{Name: summary.Name, State: "ready", Reason: summary.Reason, Remedy: summary.Fix, Auto: summary.Healthy && !chosen && i < len(auto)}
 		switch {
 		case !summary.Healthy:
