@@ -24,11 +24,13 @@ type Phase struct {
 	Text string // "Bring up the control plane"
 }
 
-// Files on the machine that tell how far it is. Both hold the fingerprint of the cluster's authority.
+// Files on the machine that tell how far it is. The first two hold the fingerprint of the cluster's authority, the third
+// that of all its keys and certificates.
 const (
-	beganFile   = "/etc/kubernetes/skiff/began"
-	doneFile    = "/etc/kubernetes/skiff/done"
-	kubeadmFile = "/etc/kubernetes/skiff/kubeadm.yaml"
+	beganFile        = "/etc/kubernetes/skiff/began"
+	doneFile         = "/etc/kubernetes/skiff/done"
+	certificatesFile = "/etc/kubernetes/skiff/certificates"
+	kubeadmFile      = "/etc/kubernetes/skiff/kubeadm.yaml"
 )
 
 // Up brings Kubernetes up on the machine behind runner, and returns when kubeadm is done and kube-proxy and CoreDNS are
@@ -83,18 +85,21 @@ func (u *up) run(ctx context.Context) error {
 	return u.sh(ctx, "mark", nil, `echo "$1" >"$2"`, u.fingerprint(), doneFile)
 }
 
-// pushScript unpacks its input. $1 is the fingerprint, $2 the file that says "done", $3 the one that says "began", $4
-// whether certificates were renewed.
+// pushScript unpacks its input. $1 is the fingerprint, $2 the file that says "done", $3 the one that says "began", $4 the
+// fingerprint of the certificates, $6 the file that has it. Those who use certificates are ended, and started again by
+// the kubelet and by systemd; the file is written last, so that none of it is left out when it is cut off.
 const pushScript = `set -e
 read -r done 2>/dev/null <"$2" || done=
 read -r began 2>/dev/null <"$3" || began=
 if [ "$done" = "$1" ]; then
-	if [ "$4" = renewed ]; then
+	read -r certificates 2>/dev/null <"$6" || certificates=
+	if [ "$certificates" != "$4" ]; then
 		tar -x -m -o -p -f - -C /
 		for f in /proc/[0-9]*/comm; do
 			read -r name 2>/dev/null <"$f" || continue
 			case $name in etcd|kube-apiserver|kube-controller|kube-scheduler|kubelet) p=${f#/proc/}; kill "${p%/comm}" || : ;; esac
 		done
+		echo "$4" >"$6"
 	fi
 	systemctl start --no-block kubelet
 	echo done
@@ -107,6 +112,7 @@ fi
 mkdir -p /etc/kubernetes/manifests /etc/kubernetes/skiff
 chmod 700 /etc/kubernetes/manifests /etc/kubernetes/skiff
 tar -x -m -o -p -f - -C /
+echo "$4" >"$6"
 systemctl start --no-block kubelet`
 
 // push puts all files on the machine and starts the kubelet, unless the machine is done.
@@ -119,12 +125,8 @@ func (u *up) push(ctx context.Context) (done bool, err error) {
 	if err != nil {
 		return false, u.failed(fail.ProvisionFailed, "push", "push keys and configuration", err, nil)
 	}
-	renewed := "kept"
-	if len(u.pki.Renewed) > 0 {
-		renewed = "renewed"
-	}
 	var output bytes.Buffer
-	err = u.output(ctx, "push", bytes.NewReader(packed), &output, pushScript, u.fingerprint(), doneFile, beganFile, renewed, criSocket)
+	err = u.output(ctx, "push", bytes.NewReader(packed), &output, pushScript, u.fingerprint(), doneFile, beganFile, u.pki.fingerprint(), criSocket, certificatesFile)
 	return strings.TrimSpace(output.String()) == "done", err
 }
 
@@ -261,6 +263,16 @@ const maxCommand = 120
 func (u *up) fingerprint() string {
 	sum := sha256.Sum256(u.pki.ca())
 	return hex.EncodeToString(sum[:])
+}
+
+// fingerprint tells these keys and certificates from any others.
+func (p *PKI) fingerprint() string {
+	sum := sha256.New()
+	for _, file := range p.Guest() {
+		fmt.Fprintf(sum, "%s %d\n", file.Path, len(file.Body))
+		sum.Write(file.Body)
+	}
+	return hex.EncodeToString(sum.Sum(nil))
 }
 
 // tail is a writer that keeps the last lines.
