@@ -44,14 +44,18 @@ const (
 	LibvirtNoAccess       ID = "LIBVIRT_NO_ACCESS"
 	LibvirtLost           ID = "LIBVIRT_LOST"
 	DomainForeign         ID = "DOMAIN_FOREIGN"
+	DriverCannot          ID = "DRIVER_CANNOT"
 	KubeconfigUnreadable  ID = "KUBECONFIG_UNREADABLE"
 	KubeconfigNotWritable ID = "KUBECONFIG_NOT_WRITABLE"
 	ClusterNotFound       ID = "CLUSTER_NOT_FOUND"
 	AddonNotFound         ID = "ADDON_NOT_FOUND"
+	SnapshotNotFound      ID = "SNAPSHOT_NOT_FOUND"
 	ImageMissing          ID = "IMAGE_MISSING"
 	ClusterLocked         ID = "CLUSTER_LOCKED"
 	ClusterNotRunning     ID = "CLUSTER_NOT_RUNNING"
 	SpecImmutable         ID = "SPEC_IMMUTABLE"
+	SnapshotExists        ID = "SNAPSHOT_EXISTS"
+	SnapshotMismatch      ID = "SNAPSHOT_MISMATCH"
 	PortInUse             ID = "PORT_IN_USE"
 	MemoryTooSmall        ID = "MEMORY_TOO_SMALL"
 	HostMemoryLow         ID = "HOST_MEMORY_LOW"
@@ -87,15 +91,19 @@ func Table() []Kind {
 		{LibvirtUnreachable, CodeHost, "libvirt is not there or does not answer.", "Install or start it, or use `--driver qemu`, which needs no daemon."},
 		{LibvirtNoAccess, CodeHost, "libvirt refuses this user.", "Use `--libvirt-uri qemu:///session`, or `--driver qemu`; neither needs a group."},
 		{LibvirtLost, CodeHost, "libvirt ended in the middle of a command.", "Start it again and run the same command again to go on."},
+		{DriverCannot, CodeHost, "The cluster's driver has no machines that can do that.", "The message names the drivers that can."},
 		{KubeconfigUnreadable, CodeHost, "The kubeconfig exists and cannot be read or parsed.", "Mend the file or set KUBECONFIG to another; it was not changed."},
 		{KubeconfigNotWritable, CodeHost, "The kubeconfig cannot be written.", "Mend owner and mode of the file; nothing was changed."},
 		{ClusterNotFound, CodeNotFound, "There is no cluster of that name.", "List the clusters, or start one."},
 		{AddonNotFound, CodeNotFound, "No addon has that name.", "Run `skiff addons list`."},
+		{SnapshotNotFound, CodeNotFound, "The cluster has no snapshot of that name.", "Run `skiff snapshot list`."},
 		{ImageMissing, CodeNotFound, "The guest image is not on this machine.", "Build it with `make image`."},
 		{ClusterLocked, CodeConflict, "Another command holds the cluster.", "Wait for it to end, or end it."},
 		{ClusterNotRunning, CodeConflict, "The cluster exists and does not run.", "Start it."},
 		{SpecImmutable, CodeConflict, "The change needs a new cluster.", "Use another profile, or delete the cluster first."},
 		{DomainForeign, CodeConflict, "libvirt has a domain with the name of the machine that is not skiff's; it is left alone.", "Rename that domain, or use another profile."},
+		{SnapshotExists, CodeConflict, "The cluster has a snapshot of that name already.", "Use another name, or delete that snapshot first."},
+		{SnapshotMismatch, CodeConflict, "A saved state is damaged, or was made by another QEMU or for another machine.", "The cluster boots from its disk instead; the message says what differs."},
 		{PortInUse, CodeConflict, "A port that the cluster needs is taken.", "End the process that holds it."},
 		{MemoryTooSmall, CodeResources, "That is too little memory for Kubernetes.", "Give at least 1536 MiB."},
 		{HostMemoryLow, CodeResources, "The host has less memory than was asked for.", "Ask for less, or stop another cluster."},

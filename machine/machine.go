@@ -42,6 +42,7 @@ type Spec struct {
 
 // Image names the read-only files that machines boot from. They are shared by all machines and never written.
 type Image struct {
+	Digest  string // names the content of the other files; saved memory fits no other
 	Disk    string // raw ext4 root file system; each machine's disk is a copy-on-write layer over it
 	Kernel  string // Linux kernel, booted directly
 	Initrd  string

@@ -28,6 +28,8 @@ type Target struct {
 	Fresh func() drivers.Driver
 	// Crash ends the running machine without warning and returns when it has ended.
 	Crash func(ctx context.Context, m machine.Machine) error
+	// Hollow says that the guest's files are no part of its memory and disk, as where both are pretended.
+	Hollow bool
 }
 
 // limit bounds each part of the suite; a guest under emulation takes most of a minute to boot on a busy host.
@@ -59,6 +61,10 @@ func Run(t *testing.T, newTarget func(t *testing.T) Target) {
 		{"recovers after a crash", usual, crash},
 		{"outlives the process that started it", usual, outlive},
 		{"commands and files", longest, commands},
+		{"pause", usual, pause},
+		{"suspend and resume", longest, suspend},
+		{"suspend and forget", usual, forget},
+		{"snapshots", shortest, snapshots},
 	}
 	run := func(name string, part func(ctx context.Context, t *testing.T)) {
 		t.Run(name, func(t *testing.T) {

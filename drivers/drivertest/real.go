@@ -48,14 +48,40 @@ func ServeNetwork(t *testing.T, n machine.Network) netip.AddrPort {
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", n.Socket)
 	must(t, "serve a network", err)
 	t.Cleanup(func() { _ = listener.Close() })
+	greeting := hello(t, n.MAC)
 	go func() {
 		for {
 			conn, err := listener.Accept()
 			if err != nil {
 				return
 			}
-			_ = virtual.AcceptQemu(context.WithoutCancel(t.Context()), conn)
+			_ = virtual.AcceptQemu(context.WithoutCancel(t.Context()), &introduced{Conn: conn, hello: greeting})
 		}
 	}()
 	return published
+}
+
+// introduced is the connection of a machine that the network hears of at once, as the agent does it: one that goes on from
+// its memory may wait to be spoken to.
+type introduced struct {
+	net.Conn
+	hello []byte // what is left of it
+}
+
+func (c *introduced) Read(p []byte) (int, error) {
+	if len(c.hello) == 0 {
+		return c.Conn.Read(p)
+	}
+	n := copy(p, c.hello)
+	c.hello = c.hello[n:]
+	return n, nil
+}
+
+// hello is a frame to all from that card, with its length before it.
+func hello(t *testing.T, mac string) []byte {
+	t.Helper()
+	card, err := net.ParseMAC(mac)
+	must(t, "read the card's address", err)
+	frame := append([]byte{0, 0, 0, 14, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, card...)
+	return append(frame, 0x88, 0xb5)
 }

@@ -31,6 +31,13 @@ const (
 	Run    Op = "run"
 	Put    Op = "put"
 	Wait   Op = "wait"
+
+	Suspend         Op = "suspend"
+	Resume          Op = "resume"
+	Pause           Op = "pause"
+	SaveSnapshot    Op = "save"
+	RestoreSnapshot Op = "restore"
+	DeleteSnapshot  Op = "drop"
 )
 
 // Options say how the fake behaves. The zero value works and never fails. It can be read from JSON.
@@ -44,6 +51,7 @@ type Options struct {
 	// Registry is a folder, made when it is needed, in which machines are noted also outside of their own folders, so that
 	// Machines finds them. It stands for what a hypervisor knows by itself. Empty: Machines finds none.
 	Registry string `json:"registry"`
+	Plain    bool   `json:"plain"` // machines can do nothing but what all machines can
 }
 
 // Failure makes one operation fail.
@@ -118,11 +126,16 @@ func (d *Driver) Create(ctx context.Context, spec machine.Spec) (machine.Machine
 	if err != nil {
 		return nil, fmt.Errorf("create machine %q: %w", spec.Name, err)
 	}
-	return m, nil
+	return d.Machine(spec), nil
 }
 
 // Machine returns the handle of the machine that spec describes.
-func (d *Driver) Machine(spec machine.Spec) machine.Machine { return d.machine(spec) }
+func (d *Driver) Machine(spec machine.Spec) machine.Machine {
+	if d.options.Plain {
+		return struct{ machine.Machine }{d.machine(spec)}
+	}
+	return d.machine(spec)
+}
 
 // Machines returns what is noted in the registry, also of machines whose folders are gone.
 func (d *Driver) Machines(ctx context.Context) (found []drivers.Found, err error) {
@@ -239,7 +252,7 @@ func (m *Machine) State(ctx context.Context) (machine.State, error) {
 	return state, nil
 }
 
-// Start sets the machine running.
+// Start sets the machine running, and forgets the memory that it might have had.
 func (m *Machine) Start(ctx context.Context) error { return m.to(ctx, Start, machine.Running) }
 
 // Stop sets the machine stopped. A machine that does not exist is stopped.

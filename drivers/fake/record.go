@@ -25,7 +25,9 @@ type record struct {
 
 // content is the record's file.
 type content struct {
-	State machine.State `json:"state"`
+	State     machine.State `json:"state"`
+	Suspended bool          `json:"suspended,omitempty"`
+	Snapshots []snapshot    `json:"snapshots,omitempty"`
 }
 
 func (r record) file() string    { return filepath.Join(r.dir, "fake.json") }
@@ -37,29 +39,36 @@ func runnerDir(dir string) string { return filepath.Join(dir, "fake-guest") }
 
 // state returns Absent when there is no record.
 func (r record) state() (machine.State, error) {
+	c, err := r.read()
+	return c.State, err
+}
+
+// read returns an absent machine when there is no record.
+func (r record) read() (content, error) {
 	raw, err := os.ReadFile(r.file())
 	if errors.Is(err, fs.ErrNotExist) {
-		return machine.Absent, nil
+		return content{State: machine.Absent}, nil
 	}
+	broken := content{State: machine.Broken}
 	if err != nil {
-		return machine.Broken, err
+		return broken, err
 	}
 	var c content
 	if err := json.Unmarshal(raw, &c); err != nil {
-		return machine.Broken, fmt.Errorf("read %s: %w", r.file(), err)
+		return broken, fmt.Errorf("read %s: %w", r.file(), err)
 	}
-	return c.State, nil
+	return c, nil
 }
 
-func (r record) write(state machine.State) error {
-	raw, err := json.Marshal(content{State: state})
+func (r record) write(c content) error {
+	raw, err := json.Marshal(c)
 	if err != nil {
 		return err
 	}
 	if err := renameio.WriteFile(r.file(), raw, 0o600); err != nil {
 		return err
 	}
-	return r.register(state)
+	return r.register(c.State)
 }
 
 // entry is the machine's file in the registry; its folder stands for the machine.
@@ -128,24 +137,25 @@ func (r record) create() error {
 	if err := os.Remove(r.part()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return r.write(machine.Stopped)
+	return r.write(content{State: machine.Stopped})
 }
 
 // set brings the machine to a state. Stopping a machine that is not there is no error.
 func (r record) set(to machine.State) error {
-	state, err := r.state()
+	c, err := r.read()
 	switch {
-	case err != nil || state == to:
+	case err != nil || c.State == to:
 		return err
-	case state == machine.Absent && to == machine.Stopped:
+	case c.State == machine.Absent && to == machine.Stopped:
 		return nil
-	case state == machine.Absent:
+	case c.State == machine.Absent:
 		return errors.New("it does not exist")
 	}
 	if err := r.log(to); err != nil {
 		return err
 	}
-	return r.write(to)
+	c.State, c.Suspended = to, false
+	return r.write(c)
 }
 
 func (r record) log(to machine.State) error {
@@ -175,6 +185,7 @@ func (r record) remove() error {
 		absent(os.Remove(r.console())),
 		os.RemoveAll(runnerDir(r.dir)),
 		r.unregister(),
+		os.RemoveAll(r.snapshots()),
 	)
 }
 

@@ -21,8 +21,9 @@ const (
 // listens makes QEMU wait for connections on the socket named before it, while the guest runs.
 const listens = ",server=on,wait=off"
 
-// args returns the arguments of the QEMU process that is the machine (QEMU documentation, "Invocation").
-func args(spec machine.Spec, accel accelerator) []string {
+// args returns the arguments of the QEMU process that is the machine (QEMU documentation, "Invocation"). layers are the
+// files of its disk, the topmost last. Its memory is the first file that it inherits.
+func args(spec machine.Spec, accel accelerator, layers []string) []string {
 	f := filesOf(spec)
 	list := []string{
 		"-name", guestName + escape(spec.Cluster+" "+spec.Name), // Machines finds it by this
@@ -31,8 +32,11 @@ func args(spec machine.Spec, accel accelerator) []string {
 		"-chardev", "file,id=console,append=on,path=" + escape(f.console()),
 		"-serial", "chardev:console",
 	}
-	list = append(list, board(accel)...)
+	list = append(list, board(accel, memoryOption)...)
+	list = append(list, memoryArgs(spec.MemoryMiB)...)
 	list = append(list,
+		// Its clock follows the host's, so that a guest that slept can read there what time it is.
+		"-rtc", "base=utc,clock=host",
 		// QEMU starts no programs and gains no rights, so a guest that breaks out of it finds less.
 		"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
 		"-smp", strconv.Itoa(spec.CPUs),
@@ -41,7 +45,7 @@ func args(spec machine.Spec, accel accelerator) []string {
 		"-initrd", spec.Image.Initrd,
 		"-append", spec.Image.Cmdline,
 	)
-	list = append(list, disks(spec.Image.Disk, f)...)
+	list = append(list, disks(spec.Image.Disk, f, layers)...)
 	return append(list,
 		"-netdev", "stream,id=net0,server=off,addr.type=unix,addr.path="+escape(spec.Network.Socket),
 		"-device", "virtio-net-pci,netdev=net0,romfile=,mac="+spec.Network.MAC,
@@ -49,27 +53,45 @@ func args(spec machine.Spec, accel accelerator) []string {
 	)
 }
 
+// options are those of a block device.
+type options map[string]any
+
 // disks attaches the machine's disk as /dev/vda and the seed disk as /dev/vdb. What lies below the machine's disk is
 // named here, and not read from the disk's file, which the guest could have written to.
-func disks(base string, f files) []string {
-	type options map[string]any
+func disks(base string, f files, layers []string) []string {
 	file := func(path string) options { return options{"driver": "file", "filename": path} }
-	return []string{
+	list := []string{
 		"-blockdev", encode(options{"node-name": "base", "driver": "raw", "read-only": true, "file": file(base)}),
-		"-blockdev", encode(options{"node-name": "disk", "driver": "qcow2", "discard": "unmap", "file": options{
-			"driver": "file", "filename": f.disk(), "discard": "unmap",
-		}, "backing": "base"}),
+	}
+	below := "base"
+	for i, layer := range layers {
+		opened := layerOptions(f, layer, below)
+		opened["read-only"] = i < len(layers)-1 // snapshots stand on the lower ones
+		list = append(list, "-blockdev", encode(opened))
+		below = nodeName(layer)
+	}
+	return append(list,
 		"-blockdev", encode(options{"node-name": "seed", "driver": "raw", "read-only": true, "file": file(f.seed())}),
-		"-device", "virtio-blk-pci,drive=disk",
+		"-device", "virtio-blk-pci,drive="+below,
 		"-device", "virtio-blk-pci,drive=seed",
+	)
+}
+
+// layerOptions open one layer of the machine's disk; below is the node under it, nil for one that is put over another
+// by a command of its own.
+func layerOptions(f files, layer string, below any) options {
+	return options{
+		"node-name": nodeName(layer), "driver": "qcow2", "discard": "unmap", "backing": below,
+		"file": options{"driver": "file", "filename": f.layer(layer), "discard": "unmap"},
 	}
 }
 
-// board is the part that the probe shares with machines: what the accelerator must cope with.
-func board(accel accelerator) []string {
+// board is the part that the probe shares with machines: what the accelerator must cope with. more goes on with the
+// options of the machine.
+func board(accel accelerator, more string) []string {
 	list := []string{
 		"-nodefaults", "-no-user-config", "-display", "none",
-		"-machine", "q35,graphics=off,usb=off,vmport=off",
+		"-machine", "q35,graphics=off,usb=off,vmport=off" + more,
 	}
 	if accel == tcg {
 		// The cache of translated code (MiB) holds all of Kubernetes, which is otherwise translated again and again.
@@ -81,7 +103,7 @@ func board(accel accelerator) []string {
 // probeArgs boot the image's kernel with nothing but memory and a console on the standard output. The initrd answers to
 // skiff.probe=1 by printing probeMarker and powering off, before it looks for a disk.
 func probeArgs(image machine.Image, accel accelerator) []string {
-	return append(board(accel),
+	return append(board(accel, ""),
 		"-chardev", "stdio,id=console,signal=off",
 		"-serial", "chardev:console",
 		"-no-reboot",

@@ -23,7 +23,7 @@ func TestArgs(t *testing.T) {
 		},
 	}
 	for _, accel := range []accelerator{kvm, tcg} {
-		golden.Compare(t, "testdata/args-"+string(accel)+".golden", lines(args(spec, accel)))
+		golden.Compare(t, "testdata/args-"+string(accel)+".golden", lines(args(spec, accel, []string{firstLayer, "disk-3.qcow2"})))
 	}
 	golden.Compare(t, "testdata/args-probe.golden", lines(probeArgs(spec.Image, kvm)))
 }

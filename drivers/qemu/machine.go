@@ -77,14 +77,14 @@ func (m *Machine) State(ctx context.Context) (machine.State, error) {
 	if p != nil {
 		defer p.release()
 		state, err := m.ask(ctx, p)
-		if err == nil || ctx.Err() != nil || p.alive() {
+		if state != machine.Stopped && (err == nil || ctx.Err() != nil || p.alive()) {
 			return state, err
 		}
 	}
-	if !hostfiles.Exists(m.files.disk()) {
+	if !m.files.made() {
 		return machine.Absent, nil
 	}
-	if err := hostfiles.CheckDisk(m.files.disk(), m.spec); err != nil {
+	if err := m.files.checkDisk(m.spec); err != nil {
 		return machine.Broken, err
 	}
 	return machine.Stopped, nil
@@ -106,14 +106,18 @@ func (m *Machine) ask(ctx context.Context, p *process) (machine.State, error) {
 	return stateOf(status)
 }
 
+// unfed is the state of a QEMU that waits for a saved memory. When the command that started it was cut off, nothing will
+// ever come of it.
+const unfed = "inmigrate"
+
 // stateOf translates QEMU's RunState (QEMU documentation, "QEMU QMP Reference Manual").
 func stateOf(status string) (machine.State, error) {
 	switch status {
 	case "running":
 		return machine.Running, nil
-	case "paused", "suspended", "prelaunch", "inmigrate", "postmigrate", "save-vm", "restore-vm", "finish-migrate":
+	case "paused", "suspended", "prelaunch", "postmigrate", "save-vm", "restore-vm", "finish-migrate":
 		return machine.Paused, nil
-	case "shutdown":
+	case "shutdown", unfed:
 		return machine.Stopped, nil
 	case "io-error":
 		return machine.Broken, errors.New("QEMU stopped the guest because it cannot write its disk; is the host's disk full?")
@@ -143,20 +147,21 @@ func (m *Machine) reach(ctx context.Context, limit time.Duration, alive func() b
 	}
 }
 
-// Start starts QEMU with a new seed disk, or lets a paused guest go on, and returns once the guest executes.
+// Start starts QEMU with a new seed disk, or lets a paused guest go on, and returns once the guest executes. Memory that
+// was kept is thrown away before: the disk is about to become another one.
 func (m *Machine) Start(ctx context.Context) error {
 	release, err := m.files.lock(ctx)
 	if err != nil {
 		return fmt.Errorf("start machine %q: %w", m.spec.Name, err)
 	}
 	defer release()
-	p, err := find(m.files.pid())
+	p, err := m.process(ctx)
 	switch {
 	case err != nil:
 	case p != nil:
 		defer p.release()
-		err = m.resume(ctx, p)
-	case !hostfiles.Exists(m.files.disk()):
+		err = m.goOn(ctx, p)
+	case !m.files.made():
 		err = errors.New("it does not exist")
 	default:
 		err = m.boot(ctx)
@@ -167,7 +172,20 @@ func (m *Machine) Start(ctx context.Context) error {
 	return nil
 }
 
-func (m *Machine) resume(ctx context.Context, p *process) error {
+// process returns the machine's process, or nil. One that only waits for a memory is ended. It needs the machine's lock.
+func (m *Machine) process(ctx context.Context) (*process, error) {
+	p, err := find(m.files.pid())
+	if err != nil || p == nil {
+		return nil, err
+	}
+	if state, err := m.ask(ctx, p); err != nil || state != machine.Stopped {
+		return p, nil //nolint:nilerr // one that does not answer is there nevertheless
+	}
+	defer p.release()
+	return nil, p.end(ctx, m.driver.limits.end)
+}
+
+func (m *Machine) goOn(ctx context.Context, p *process) error {
 	qemu, err := m.reach(ctx, m.driver.limits.answer, p.alive)
 	if err != nil {
 		return err
@@ -177,54 +195,89 @@ func (m *Machine) resume(ctx context.Context, p *process) error {
 	if err != nil || status == "running" {
 		return err
 	}
+	// A command that suspended it may have been cut off between keeping the memory and ending QEMU.
+	if err := discard(m.files.suspended()); err != nil {
+		return err
+	}
 	return qemu.execute(ctx, "cont", nil) // refused where the guest cannot go on
 }
 
 func (m *Machine) boot(ctx context.Context) error {
-	if err := hostfiles.CheckDisk(m.files.disk(), m.spec); err != nil {
+	if err := discard(m.files.suspended()); err != nil {
 		return err
 	}
 	if err := seed.Write(ctx, m.files.seed(), m.spec); err != nil {
 		return hostfiles.DiskFull(err, m.spec.Dir)
 	}
-	if err := hostfiles.Rotate(m.files.console()); err != nil {
-		return err
-	}
-	// A socket that is left of a QEMU that died would be in the way of the new one's.
-	if err := os.Remove(m.files.monitor()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := m.prepare(); err != nil {
 		return err
 	}
 	accel, err := m.driver.accelerator(ctx, m.spec.Image)
 	if err != nil {
 		return err
 	}
-	if err = m.launch(ctx, accel.Name); err != nil && ctx.Err() == nil && accel.Name != tcg {
+	memory, err := newMemory(m.memoryBytes())
+	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	if memory != nil {
+		defer func() { _ = memory.Close() }() // QEMU has it too
+	}
+	if err = m.launch(ctx, accel.Name, memory, nil, m.executing); err != nil && ctx.Err() == nil && accel.Name != tcg {
 		m.driver.forget() // what worked once does no longer: ask the host again next time
 	}
 	return err
 }
 
-// launch starts the process and waits until the guest executes. When it does not get that far, no process is left.
-func (m *Machine) launch(ctx context.Context, accel accelerator) error {
+// prepare makes the machine's folder ready for a new process.
+func (m *Machine) prepare() error {
+	if err := m.files.checkDisk(m.spec); err != nil {
+		return err
+	}
+	if err := hostfiles.Rotate(m.files.console()); err != nil {
+		return err
+	}
+	// A socket that is left of a QEMU that died would be in the way of the new one's.
+	return absent(os.Remove(m.files.monitor()))
+}
+
+// launch starts the process with the guest's memory, if that is not nil, and more arguments than usual, and returns when
+// ready does: that is, when the guest executes. When it does not get that far, no process is left.
+func (m *Machine) launch(
+	ctx context.Context, accel accelerator, memory *os.File, more []string, ready func(context.Context, *monitor) error,
+) error {
 	log, err := os.OpenFile(m.files.errors(), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = log.Close() }()
+	c, err := m.files.readChain()
+	if err != nil {
+		return err
+	}
 	// The process outlives ctx, this command, and the terminal: it gets a session of its own.
-	cmd := exec.CommandContext(context.WithoutCancel(ctx), m.driver.options.QEMU, args(m.spec, accel)...)
+	arguments := append(args(m.spec, accel, c.below(c.Active)), more...)
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), m.driver.options.QEMU, arguments...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if memory != nil {
+		cmd.ExtraFiles = []*os.File{memory}
+	}
 	if err := cmd.Start(); err != nil {
 		return err
+	}
+	// QEMU writes the same there a little later. Were this cut off in between, the process would not be found.
+	if err := os.WriteFile(m.files.pid(), fmt.Appendln(nil, cmd.Process.Pid), 0o600); err != nil {
+		_ = cmd.Process.Kill()
+		return errors.Join(err, cmd.Wait())
 	}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		_ = cmd.Wait() // the log says why
 	}()
-	err = m.running(ctx, func() bool {
+	err = m.answering(ctx, ready, func() bool {
 		select {
 		case <-ended:
 			return false
@@ -243,8 +296,8 @@ func (m *Machine) launch(ctx context.Context, accel accelerator) error {
 	return err
 }
 
-// running returns once the guest executes.
-func (m *Machine) running(ctx context.Context, alive func() bool) error {
+// answering calls ready with the monitor of a new QEMU.
+func (m *Machine) answering(ctx context.Context, ready func(context.Context, *monitor) error, alive func() bool) error {
 	qemu, err := m.reach(ctx, m.driver.limits.start, alive)
 	if err != nil {
 		return err
@@ -252,23 +305,16 @@ func (m *Machine) running(ctx context.Context, alive func() bool) error {
 	defer qemu.close()
 	ctx, cancel := context.WithTimeout(ctx, m.driver.limits.start)
 	defer cancel()
-	ticker := time.NewTicker(answerTick)
-	defer ticker.Stop()
-	for {
+	return ready(ctx, qemu)
+}
+
+// executing returns once the guest executes.
+func (m *Machine) executing(ctx context.Context, qemu *monitor) error {
+	return every(ctx, answerTick, func() (done bool, err error) {
 		status, err := qemu.status(ctx)
-		if err != nil {
-			return err
+		if err == nil && status != "running" && status != "prelaunch" {
+			err = fmt.Errorf("QEMU reports that the guest is in state %q", status)
 		}
-		if status == "running" {
-			return nil
-		}
-		if status != "prelaunch" {
-			return fmt.Errorf("QEMU reports that the guest is in state %q", status)
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-ticker.C:
-		}
-	}
+		return status == "running", err
+	})
 }

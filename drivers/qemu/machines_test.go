@@ -47,7 +47,7 @@ func wantFound(t *testing.T, d *Driver, want drivers.Found) {
 func TestSpecOf(t *testing.T) {
 	t.Parallel()
 	spec := machine.Spec{Cluster: "dev-1", Name: "skiff-m02", Dir: "/state/a,b c", RunDir: "/run/a,b"}
-	ours := append([]string{"qemu-system-x86_64"}, args(spec, tcg)...)
+	ours := append([]string{"qemu-system-x86_64"}, args(spec, tcg, []string{firstLayer})...)
 	change := func(old, new string) []string {
 		var words []string
 		for _, word := range ours {

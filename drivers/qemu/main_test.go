@@ -6,13 +6,19 @@ import (
 	"testing"
 )
 
-// TestMain lets the test binary play QEMU.
+// TestMain lets the test binary play QEMU, and a process that drives it and is killed.
 func TestMain(m *testing.M) {
-	how := behaviour(os.Getenv(playVariable))
-	if how == "" {
+	how, work := behaviour(os.Getenv(playVariable)), os.Getenv(driveVariable)
+	var err error
+	switch {
+	case how != "": // also when it was started by one that drives
+		err = play(how, os.Args[1:], os.Stdout)
+	case work != "":
+		err = drive(work)
+	default:
 		os.Exit(m.Run())
 	}
-	if err := play(how, os.Args[1:], os.Stdout); err != nil {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

@@ -78,7 +78,7 @@ func (d *Driver) Create(ctx context.Context, spec machine.Spec) (machine.Machine
 		return nil, fmt.Errorf("create machine %q: %w", spec.Name, err)
 	}
 	defer release()
-	if hostfiles.Exists(m.files.disk()) {
+	if m.files.made() {
 		return m, nil
 	}
 	if err := d.create(ctx, m); err != nil {

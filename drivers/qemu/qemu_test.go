@@ -84,7 +84,7 @@ func TestConformance(t *testing.T) {
 		}
 		fresh := New(d.options)
 		fresh.kvm, fresh.limits = d.kvm, d.limits
-		return drivertest.Target{Driver: d, Spec: spec, Fresh: func() drivers.Driver { return fresh }, Crash: killed}
+		return drivertest.Target{Driver: d, Spec: spec, Fresh: func() drivers.Driver { return fresh }, Crash: killed, Hollow: true}
 	})
 }
 
@@ -207,7 +207,7 @@ func TestPaused(t *testing.T) {
 // launchOnly starts QEMU and waits until it listens, without looking at the guest.
 func launchOnly(t *testing.T, m *Machine) {
 	t.Helper()
-	process, err := os.StartProcess(m.driver.options.QEMU, append([]string{"qemu"}, args(m.spec, tcg)...), &os.ProcAttr{})
+	process, err := os.StartProcess(m.driver.options.QEMU, append([]string{"qemu"}, args(m.spec, tcg, []string{firstLayer})...), &os.ProcAttr{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +239,7 @@ func TestStopOfGuestsThatDoNotListen(t *testing.T) {
 			var m *Machine
 			if how == mute { // Start would not return
 				m = created(t, d, testSpec(t))
-				process, err := os.StartProcess(d.options.QEMU, append([]string{"qemu"}, args(m.spec, tcg)...), &os.ProcAttr{})
+				process, err := os.StartProcess(d.options.QEMU, append([]string{"qemu"}, args(m.spec, tcg, []string{firstLayer})...), &os.ProcAttr{})
 				if err != nil {
 					t.Fatal(err)
 				}

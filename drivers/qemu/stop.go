@@ -47,7 +47,7 @@ func (m *Machine) ending(ctx context.Context, end func(context.Context, *process
 		return err
 	}
 	defer release()
-	p, err := find(m.files.pid())
+	p, err := m.process(ctx)
 	if err != nil || p == nil {
 		return err
 	}

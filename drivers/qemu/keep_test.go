@@ -1,0 +1,436 @@
+package qemu
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/skiff-k8s/skiff/drivers/fake"
+	"github.com/skiff-k8s/skiff/drivers/hostfiles"
+	"github.com/skiff-k8s/skiff/fail"
+	"github.com/skiff-k8s/skiff/machine"
+)
+
+// suspended returns a machine whose memory is kept.
+func suspended(t *testing.T, d *Driver) *Machine {
+	t.Helper()
+	m := started(t, d)
+	if err := m.Suspend(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	wantSuspended(t, m, true)
+	return m
+}
+
+func wantSuspended(t *testing.T, m *Machine, want bool) {
+	t.Helper()
+	wantState(t, m, machine.Stopped)
+	if got, err := m.Suspended(t.Context()); got != want || err != nil {
+		t.Errorf("suspended: got %t (%v), want %t", got, err, want)
+	}
+}
+
+// change applies a function to the content of a file.
+func change(t *testing.T, path string, how func([]byte) []byte) {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err == nil {
+		err = os.WriteFile(path, how(content), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// flipped changes one bit, near the end.
+func flipped(content []byte) []byte {
+	content[len(content)-1-len(content)/5] ^= 4
+	return content
+}
+
+// flipAt changes one bit of a large file.
+func flipAt(t *testing.T, path string, at int64) {
+	t.Helper()
+	file, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = file.Close() }()
+	one := make([]byte, 1)
+	if _, err := file.ReadAt(one, at); err != nil {
+		t.Fatal(err)
+	}
+	one[0] ^= 4
+	put(t, file, at, one)
+}
+
+// TestUnfit: a memory that is damaged or belongs to something else is refused, and the machine boots from its disk.
+func TestUnfit(t *testing.T) {
+	t.Parallel()
+	in := func(m *Machine, name string) string { return filepath.Join(m.files.suspended(), name) }
+	tests := map[string]struct {
+		spoil func(t *testing.T, m *Machine)
+		want  string
+	}{
+		"bit of the memory":   {func(t *testing.T, m *Machine) { flipAt(t, in(m, memoryName), countAt) }, "differs from what was saved"},
+		"bit of the devices":  {func(t *testing.T, m *Machine) { change(t, in(m, devicesName), flipped) }, "devices"},
+		"bit of the manifest": {func(t *testing.T, m *Machine) { change(t, in(m, manifestName), flipped) }, "manifest"},
+		"memory cut short":    {func(t *testing.T, m *Machine) { _ = os.Truncate(in(m, memoryName), 1<<20) }, "bytes that it should have"},
+		"devices cut short":   {func(t *testing.T, m *Machine) { _ = os.Truncate(in(m, devicesName), 10) }, "devices"},
+		"manifest cut short":  {func(t *testing.T, m *Machine) { _ = os.Truncate(in(m, manifestName), 100) }, "manifest"},
+		"empty manifest":      {func(t *testing.T, m *Machine) { _ = os.Truncate(in(m, manifestName), 0) }, "manifest"},
+		"memory lost":         {func(t *testing.T, m *Machine) { _ = os.Remove(in(m, memoryName)) }, "not complete"},
+		"devices lost":        {func(t *testing.T, m *Machine) { _ = os.Remove(in(m, devicesName)) }, "devices"},
+		"of another machine": {func(t *testing.T, m *Machine) {
+			other := suspended(t, newDriver(t, works, t.TempDir()))
+			change(t, in(m, devicesName), func([]byte) []byte {
+				devices, err := os.ReadFile(in(other, devicesName))
+				return append(devices, fmt.Sprint(err)...)
+			})
+		}, "devices"},
+		"newer QEMU":    {func(t *testing.T, m *Machine) { m.driver.options.QEMU = playing(t, newer) }, "QEMU is 7.2.23 Debian and was 7.2.22 Debian"},
+		"more CPUs":     {func(_ *testing.T, m *Machine) { m.spec.CPUs = 4 }, "there are 4 CPUs and were 2"},
+		"more memory":   {func(_ *testing.T, m *Machine) { m.spec.MemoryMiB = 3000 }, "there are 3000 MiB of memory and were 2048"},
+		"another image": {func(_ *testing.T, m *Machine) { m.spec.Image.Digest = "x" }, "the guest image is x"},
+		"another card":  {func(_ *testing.T, m *Machine) { m.spec.Network.MAC = "5a:94:ef:e4:0c:ef" }, "other devices"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := suspended(t, newDriver(t, works, t.TempDir()))
+			test.spoil(t, m)
+			err := m.Resume(t.Context())
+			if !fail.Is(err, fail.SnapshotMismatch) || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("Resume: got error %v, want %s with %q", err, fail.SnapshotMismatch, test.want)
+			}
+			wantState(t, m, machine.Stopped)
+			if err := m.Start(t.Context()); err != nil {
+				t.Errorf("Start: %v", err)
+			}
+			if err := killed(t.Context(), m); err != nil {
+				t.Fatal(err)
+			}
+			wantSuspended(t, m, false)
+		})
+	}
+}
+
+// TestKeptMemoryMoves: a memory can be used under another name and in other folders.
+func TestKeptMemoryMoves(t *testing.T) {
+	t.Parallel()
+	m := suspended(t, newDriver(t, works, t.TempDir()))
+	spec := m.spec
+	spec.Cluster, spec.Dir, spec.RunDir = "other", filepath.Join(t.TempDir(), "moved"), shortDir(t)
+	spec.Network.Socket = filepath.Join(spec.RunDir, "net.sock")
+	if err := os.Rename(m.spec.Dir, spec.Dir); err != nil {
+		t.Fatal(err)
+	}
+	moved := m.driver.machine(spec)
+	if err := moved.Resume(t.Context()); err != nil {
+		t.Errorf("Resume elsewhere: %v", err)
+	}
+	wantState(t, moved, machine.Running)
+	if err := moved.Delete(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSuspendFails(t *testing.T) {
+	t.Parallel()
+	for how, want := range map[behaviour]machine.State{noSave: machine.Running, diesSave: machine.Stopped} {
+		t.Run(string(how), func(t *testing.T) {
+			t.Parallel()
+			d := newDriver(t, how, t.TempDir())
+			m := started(t, d)
+			if err := m.Suspend(t.Context()); err == nil {
+				t.Error("Suspend gave no error")
+			}
+			wantState(t, m, want)
+			if _, err := m.SaveSnapshot(t.Context(), "x", nil); want == machine.Running && err == nil {
+				t.Error("SaveSnapshot gave no error")
+			}
+			wantState(t, m, want)
+			for _, path := range []string{m.files.suspended(), part(m.files.suspended()), m.files.snapshot("x"), part(m.files.snapshot("x"))} {
+				if want == machine.Running && hostfiles.Exists(path) {
+					t.Errorf("%s is left", path)
+				}
+			}
+			d.options.QEMU = playing(t, works)
+			if err := m.Start(t.Context()); err != nil {
+				t.Errorf("Start: %v", err)
+			}
+		})
+	}
+}
+
+func TestResumeFails(t *testing.T) {
+	t.Parallel()
+	for _, how := range []behaviour{noLoad, dies} {
+		t.Run(string(how), func(t *testing.T) {
+			t.Parallel()
+			d := newDriver(t, works, t.TempDir())
+			m := suspended(t, d)
+			d.options.QEMU = playing(t, how)
+			if err := m.Resume(t.Context()); err == nil {
+				t.Error("Resume gave no error")
+			}
+			wantSuspended(t, m, true)
+			d.options.QEMU = playing(t, works)
+			if err := m.Resume(t.Context()); err != nil {
+				t.Errorf("Resume with a QEMU that works: %v", err)
+			}
+			wantState(t, m, machine.Running)
+		})
+	}
+}
+
+// TestForeignQEMU: of a QEMU that was started in another way nobody knows where the memory is.
+func TestForeignQEMU(t *testing.T) {
+	t.Parallel()
+	m := started(t, newDriver(t, works, t.TempDir()))
+	m.spec.MemoryMiB++
+	if err := m.Suspend(t.Context()); err == nil || !strings.Contains(err.Error(), "started its QEMU") {
+		t.Errorf("Suspend: got error %v, want a refusal", err)
+	}
+	if _, err := m.SaveSnapshot(t.Context(), "x", nil); err == nil {
+		t.Error("SaveSnapshot gave no error")
+	}
+	wantState(t, m, machine.Running)
+}
+
+// TestDamagedSnapshot: one that cannot be read is listed, does no harm to others, and can be deleted.
+func TestDamagedSnapshot(t *testing.T) {
+	t.Parallel()
+	m := started(t, newDriver(t, works, t.TempDir()))
+	for _, name := range []string{"a", "b"} {
+		if _, err := m.SaveSnapshot(t.Context(), name, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	change(t, filepath.Join(m.files.snapshot("a"), manifestName), flipped)
+	list, err := m.Snapshots(t.Context())
+	if err != nil || len(list) != 2 || !fail.Is(errors.Join(list[0].Err, list[1].Err), fail.SnapshotMismatch) {
+		t.Errorf("Snapshots: got %+v (%v), want two, one of them damaged", list, err)
+	}
+	if err := m.RestoreSnapshot(t.Context(), "a"); !fail.Is(err, fail.SnapshotMismatch) {
+		t.Errorf("RestoreSnapshot: got error %v, want %s", err, fail.SnapshotMismatch)
+	}
+	wantState(t, m, machine.Running)
+	for _, do := range []func() error{
+		func() error { return m.RestoreSnapshot(t.Context(), "b") },
+		func() error { return m.Resume(t.Context()) },
+		func() error { return m.DeleteSnapshot(t.Context(), "a") },
+		func() error { return m.RestoreSnapshot(t.Context(), "b") },
+		func() error { return m.Resume(t.Context()) },
+	} {
+		if err := do(); err != nil {
+			t.Error(err)
+		}
+	}
+	if hostfiles.Exists(staleMark(m.files)) {
+		t.Error("the guest went on with a memory that is not of its disk")
+	}
+}
+
+// Variables of the test of kills: what a process that is going to be killed does, and to what.
+const (
+	driveVariable = "SKIFF_TEST_DRIVES"
+	killsVariable = "SKIFF_TEST_KILLS" // how many rounds; default 12
+	seedVariable  = "SKIFF_TEST_SEED"  // repeats a run
+)
+
+// longest is about how long the longest operation takes with a stand-in for QEMU, so that some kills come too late.
+const longest = 400 * time.Millisecond
+
+// driven is the work of a process that is going to be killed.
+type driven struct {
+	Spec          machine.Spec
+	QEMU, QEMUImg string
+	Op            string
+}
+
+func (o driven) machine() *Machine {
+	d := New(Options{
+		QEMU: o.QEMU, QEMUImg: o.QEMUImg, StopTimeout: time.Second,
+		Runner: func(machine.SSH) machine.Runner { return fake.NewRunner(o.Spec.Dir+"-guest", nil) },
+	})
+	d.kvm = "/none"
+	d.limits.end = 2 * time.Second
+	return d.machine(o.Spec)
+}
+
+func (o driven) run(ctx context.Context) error {
+	m := o.machine()
+	switch op, name, _ := strings.Cut(o.Op, " "); op {
+	case "suspend":
+		return m.Suspend(ctx)
+	case "resume":
+		return m.Resume(ctx)
+	case "start":
+		return m.Start(ctx)
+	case "save":
+		_, err := m.SaveSnapshot(ctx, name, []byte(name))
+		return err
+	case "restore":
+		return m.RestoreSnapshot(ctx, name)
+	case "delete":
+		return m.DeleteSnapshot(ctx, name)
+	}
+	return errors.New("unknown operation " + o.Op)
+}
+
+// drive is the main function of such a process.
+func drive(text string) error {
+	var o driven
+	if err := json.Unmarshal([]byte(text), &o); err != nil {
+		return err
+	}
+	return o.run(context.Background())
+}
+
+// TestKilled kills skiff, and QEMU too, at random points of what it does to a machine, and looks that the machine can be
+// used afterwards, that every finished snapshot can, and that no guest ever goes on with a memory that is not of its disk.
+func TestKilled(t *testing.T) {
+	t.Parallel()
+	rounds, err := strconv.Atoi(os.Getenv(killsVariable))
+	if err != nil {
+		rounds = 12
+	}
+	seed, err := strconv.ParseUint(os.Getenv(seedVariable), 10, 64)
+	if err != nil {
+		seed = rand.Uint64()
+	}
+	t.Logf("%s=%d %s=%d", killsVariable, rounds, seedVariable, seed)
+	random := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // it must be repeatable, not secret
+	spec := testSpec(t)
+	spec.MemoryMiB = 256
+	o := driven{Spec: spec, QEMU: playing(t, works), QEMUImg: playing(t, image)}
+	m := o.machine()
+	created(t, m.driver, spec)
+	ready(t, m, false)
+	if _, err := m.SaveSnapshot(t.Context(), "base", []byte("base")); err != nil {
+		t.Fatal(err)
+	}
+	ops := []string{"suspend", "suspend", "resume", "resume", "start", "save", "save", "restore", "restore", "delete"}
+	for round := range rounds {
+		o.Op = ops[random.IntN(len(ops))]
+		known := snapshotNames(t, m)
+		switch o.Op {
+		case "save":
+			o.Op += fmt.Sprintf(" s%d", round)
+		case "restore":
+			o.Op += " " + known[random.IntN(len(known))]
+		case "delete":
+			name := known[random.IntN(len(known))]
+			if name == "base" { // one is always there
+				continue
+			}
+			o.Op += " " + name
+		}
+		ready(t, m, strings.HasPrefix(o.Op, "resume"))
+		runKilled(t, o, time.Duration(random.IntN(int(longest))))
+		if random.IntN(4) == 0 { // the host loses QEMU as well
+			_ = killed(t.Context(), m)
+		}
+		if t.Failed() {
+			return
+		}
+		usable(t, m, o.Op)
+		for _, name := range known {
+			if o.Op != "delete "+name && !slices.Contains(snapshotNames(t, m), name) {
+				t.Errorf("after %q was killed, snapshot %s is gone", o.Op, name)
+			}
+		}
+	}
+	for _, name := range snapshotNames(t, m) {
+		if err := m.RestoreSnapshot(t.Context(), name); err != nil {
+			t.Errorf("restore %s in the end: %v", name, err)
+		}
+		usable(t, m, "restore "+name)
+	}
+}
+
+// ready brings the machine into the state in which an operation has something to do.
+func ready(t *testing.T, m *Machine, asleep bool) {
+	t.Helper()
+	err := m.Start(t.Context())
+	if err == nil && asleep {
+		err = m.Suspend(t.Context())
+	}
+	if err != nil {
+		t.Fatalf("make ready: %v", err)
+	}
+}
+
+// runKilled runs an operation in another process and kills that after a time.
+func runKilled(t *testing.T, o driven, after time.Duration) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), self)
+	cmd.Env = append(os.Environ(), driveVariable+"="+string(text), "GORACE=atexit_sleep_ms=0")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	kill := time.AfterFunc(after, func() { _ = cmd.Process.Kill() })
+	defer kill.Stop()
+	_ = cmd.Wait()
+	t.Logf("%s, killed after %s: %v", o.Op, after, cmd.ProcessState)
+}
+
+// usable expects that the machine goes on, from its memory if that is kept, and else from its disk.
+func usable(t *testing.T, m *Machine, after string) {
+	t.Helper()
+	state, err := m.State(t.Context())
+	if err != nil {
+		t.Fatalf("after %q was killed, the machine is %s: %v", after, state, err)
+	}
+	suspended, err := m.Suspended(t.Context())
+	if err != nil {
+		t.Fatalf("after %q was killed: %v", after, err)
+	}
+	if suspended {
+		err = m.Resume(t.Context())
+	} else {
+		err = m.Start(t.Context())
+	}
+	if err != nil {
+		t.Errorf("after %q was killed, the machine was %s (suspended: %t): %v", after, state, suspended, err)
+	}
+	wantState(t, m, machine.Running)
+	if content, err := os.ReadFile(staleMark(m.files)); err == nil {
+		t.Errorf("after %q was killed, the guest went on with a memory that is not of its disk: %s", after, content)
+	}
+}
+
+func snapshotNames(t *testing.T, m *Machine) []string {
+	t.Helper()
+	list, err := m.Snapshots(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, one := range list {
+		if one.Err != nil {
+			t.Errorf("snapshot %s: %v", one.Name, one.Err)
+		}
+		names = append(names, one.Name)
+	}
+	return names
+}

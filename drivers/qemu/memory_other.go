@@ -1,0 +1,20 @@
+//go:build !linux
+
+package qemu
+
+import (
+	"errors"
+	"os"
+)
+
+// memoryOption is empty where memory cannot be kept: QEMU then has memory of its own.
+const memoryOption = ""
+
+func memoryArgs(int) []string { return nil }
+
+func newMemory(int64) (*os.File, error) { return nil, errors.ErrUnsupported }
+
+func openMemory(*process) (*os.File, error) { return nil, errors.ErrUnsupported }
+
+// nextData returns all that is left of the file.
+func nextData(_ *os.File, offset, size int64) (begin, end int64, err error) { return offset, size, nil }
