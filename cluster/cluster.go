@@ -64,6 +64,9 @@ type Kubernetes interface {
 	Prepare(ctx context.Context, c Target) error
 	// Up brings the control plane up on m; idempotent, and goes on where an earlier call was cut off.
 	Up(ctx context.Context, m machine.Runner, c Target, report Report) error
+	// Wake sets right what is wrong in a machine whose memory is from an earlier time: its clock, its random pool, and
+	// certificates that ended or were made anew since. m has just answered; idempotent.
+	Wake(ctx context.Context, m machine.Runner, c Target, report Report) error
 	// Wait returns once the cluster is usable: node Ready, cluster DNS answers, default service account there.
 	Wait(ctx context.Context, m machine.Runner, c Target, report Report) error
 	// Usable asks once whether the API server is ready and the node Ready; nil means yes.

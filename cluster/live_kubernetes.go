@@ -74,6 +74,20 @@ func (l LiveKubernetes) Up(ctx context.Context, m machine.Runner, c Target, repo
 	return provision.Up(ctx, m, config, pki, func(p provision.Phase) { report(p.Text, 0, 0) })
 }
 
+// Wake implements Kubernetes.
+func (l LiveKubernetes) Wake(ctx context.Context, m machine.Runner, c Target, report Report) error {
+	config, pki, err := l.pki(c)
+	if err != nil {
+		return err
+	}
+	stale, err := provision.Wake(ctx, m, config, pki)
+	if err != nil || !stale {
+		return err
+	}
+	report("renewing certificates", 0, 0)
+	return l.Up(ctx, m, c, report)
+}
+
 // Wait implements Kubernetes.
 func (l LiveKubernetes) Wait(ctx context.Context, m machine.Runner, c Target, report Report) error {
 	config, pki, err := l.pki(c)

@@ -87,12 +87,12 @@ func TestDeleteByForce(t *testing.T) {
 func TestStop(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	if _, err := w.Stop(t.Context(), "dev", w.sink); !fail.Is(err, fail.ClusterNotFound) {
+	if _, err := w.Stop(t.Context(), cluster.StopOptions{Profile: "dev"}, w.sink); !fail.Is(err, fail.ClusterNotFound) {
 		t.Errorf("stop without a cluster: got error %v, want %s", err, fail.ClusterNotFound)
 	}
 	w.starts(w.options())
 	w.stops()
-	if stopped, err := w.Stop(t.Context(), "dev", w.sink); stopped || err != nil {
+	if stopped, err := w.Stop(t.Context(), cluster.StopOptions{Profile: "dev"}, w.sink); stopped.Changed || err != nil {
 		t.Errorf("stop again: got %v and error %v, want false", stopped, err)
 	}
 	if got := w.status(); got != "Stopped Stopped Stopped Configured" {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/skiff-k8s/skiff/agent"
 	"github.com/skiff-k8s/skiff/config"
+	"github.com/skiff-k8s/skiff/drivers"
 	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/images"
 	"github.com/skiff-k8s/skiff/machine"
@@ -19,6 +20,8 @@ import (
 type observed struct {
 	image      bool            // the guest image is installed
 	machine    machine.State   // Absent when nothing was made yet
+	suspended  bool            // the machine is stopped, and its memory kept
+	suspends   bool            // its memory can be kept
 	agent      *agent.Status   // nil when no agent answers
 	usable     error           // nil when the API server and the node are ready; asked only of a running machine
 	kubeconfig kubeconfig.Seen // what the user's kubeconfig has of it
@@ -44,6 +47,12 @@ func (m *Manager) observe(ctx context.Context, c config.Cluster, exists bool) (o
 		return seen, err
 	} else if err != nil {
 		return seen, fail.New(fail.MachineFailed, "look at the machine of cluster "+c.Profile, "%w", err).WithNext("skiff logs -p %s", c.Profile)
+	}
+	if suspender, ok := vm.(drivers.Suspender); ok {
+		seen.suspends = true
+		if seen.suspended, err = suspender.Suspended(ctx); err != nil {
+			return seen, wrap(fail.MachineFailed, err, "look at the machine of cluster %s", c.Profile)
+		}
 	}
 	files := m.Home.Cluster(c.Profile)
 	if status, err := m.Agents.Status(ctx, files.AgentSocket()); err == nil {

@@ -35,6 +35,7 @@ func (m *Manager) spec(c config.Cluster) (machine.Spec, error) {
 		Cluster: c.Profile, Name: node, Dir: own.Dir, RunDir: own.Run,
 		CPUs: c.CPUs, MemoryMiB: c.MemoryMiB, DiskBytes: c.DiskBytes,
 		Image: machine.Image{
+			Digest:  c.Image,
 			Disk:    filepath.Join(base, images.DiskName),
 			Kernel:  filepath.Join(base, images.KernelName),
 			Initrd:  filepath.Join(base, images.InitrdName),

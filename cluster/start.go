@@ -233,6 +233,7 @@ type start struct {
 	files   store.Cluster
 	vm      machine.Machine
 	sink    Sink
+	resumed bool // the machine goes on from its saved memory
 }
 
 // target is the cluster as Kubernetes knows it.

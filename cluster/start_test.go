@@ -120,6 +120,24 @@ func TestPlans(t *testing.T) {
 			w.starts(w.options())
 			w.stops()
 		}},
+		{name: "powered-off", before: func(w *world) {
+			w.starts(w.options())
+			w.powersOff()
+		}},
+		{name: "paused", before: func(w *world) {
+			w.starts(w.options())
+			w.pauses()
+		}},
+		{name: "paused-agent-dead", before: func(w *world) {
+			w.starts(w.options())
+			w.pauses()
+			w.killAgent()
+		}},
+		{name: "agent-dead-plain", before: func(w *world) {
+			w.driver.Plain = true
+			w.starts(w.options())
+			w.killAgent()
+		}},
 		{name: "agent-dead", before: func(w *world) {
 			w.starts(w.options())
 			w.killAgent()
@@ -194,17 +212,34 @@ func (w *world) must(err error) {
 
 func (w *world) stops() {
 	w.t.Helper()
-	stopped, err := w.Stop(w.t.Context(), "dev", w.sink)
-	if err != nil || !stopped {
+	stopped, err := w.Stop(w.t.Context(), cluster.StopOptions{Profile: "dev"}, w.sink)
+	if err != nil || !stopped.Changed {
 		w.t.Fatalf("stop: got %v and error %v, want true", stopped, err)
+	}
+}
+
+func (w *world) powersOff() {
+	w.t.Helper()
+	stopped, err := w.Stop(w.t.Context(), cluster.StopOptions{Profile: "dev", Shutdown: true}, w.sink)
+	if err != nil || !stopped.Changed || stopped.Suspended {
+		w.t.Fatalf("stop: got %+v and error %v, want it powered off", stopped, err)
+	}
+}
+
+func (w *world) pauses() {
+	w.t.Helper()
+	if paused, err := w.Pause(w.t.Context(), "dev", w.sink); err != nil || !paused {
+		w.t.Fatalf("pause: got %v and error %v, want true", paused, err)
 	}
 }
 
 func (w *world) killAgent() { w.must(os.Remove(w.Home.Cluster("dev").AgentSocket())) }
 
-func (w *world) killMachine() {
-	vm := fake.New(fake.Options{}).Machine(machine.Spec{Name: "skiff", Dir: w.Home.Cluster("dev").Node("skiff").Dir})
-	w.must(vm.Stop(w.t.Context()))
+func (w *world) killMachine() { w.must(w.vm().Stop(w.t.Context())) }
+
+// vm is the cluster's machine, past all that is told to go wrong.
+func (w *world) vm() machine.Machine {
+	return fake.New(fake.Options{}).Machine(machine.Spec{Name: "skiff", Dir: w.Home.Cluster("dev").Node("skiff").Dir})
 }
 
 func TestStartRecovers(t *testing.T) {
@@ -217,6 +252,8 @@ func TestStartRecovers(t *testing.T) {
 		"kubeconfig":     func(w *world) { w.must(os.Remove(w.Kubeconfig)) },
 		"run folder":     func(w *world) { w.killMachine(); w.must(os.RemoveAll(w.Home.Run)) }, // as after a reboot of the host
 		"stop":           (*world).stops,
+		"power off":      (*world).powersOff,
+		"pause":          (*world).pauses,
 		"machine's disk": func(w *world) { w.must(os.RemoveAll(w.Home.Cluster("dev").Node("skiff").Dir)) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -304,7 +341,7 @@ func TestInterruptedStoppedCluster(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.starts(w.options())
-	w.stops()
+	w.powersOff()
 	ctx, cancel := context.WithCancelCause(t.Context())
 	_, err := w.Start(ctx, w.options(), func(e cluster.Event) {
 		if e.Kind == cluster.Ended && e.Step == "boot" {
@@ -432,7 +469,7 @@ func TestLocked(t *testing.T) {
 	defer release()
 	for name, do := range map[string]func() error{
 		"start": func() error { _, err := w.Start(t.Context(), w.options(), nil); return err },
-		"stop":  func() error { _, err := w.Stop(t.Context(), "dev", nil); return err },
+		"stop":  func() error { _, err := w.Stop(t.Context(), cluster.StopOptions{Profile: "dev"}, nil); return err },
 		"delete": func() error {
 			_, err := w.Delete(t.Context(), cluster.DeleteOptions{Profile: "dev", Force: true}, nil)
 			return err

@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"os"
 
 	"github.com/skiff-k8s/skiff/agent"
@@ -26,8 +25,8 @@ const (
 type Status struct {
 	Name       string
 	Host       string // Running, Stopped, Paused, Nonexistent
-	Kubelet    string // Running, Stopped
-	APIServer  string // Running, Stopped
+	Kubelet    string // Running, Stopped, Paused
+	APIServer  string // Running, Stopped, Paused
 	Kubeconfig string // Configured, Misconfigured
 	Worker     bool
 	Note       string `json:",omitempty"` // what is wrong and what to do about it, when something is
@@ -66,6 +65,10 @@ func (m *Manager) Status(ctx context.Context, profile string) (Status, error) {
 		if err == nil && seen.Configured {
 			status.Kubeconfig = Configured
 		}
+	}
+	if state == machine.Paused {
+		status.Kubelet, status.APIServer = Paused, Paused
+		status.Note = "it is paused; `skiff unpause -p " + profile + "` lets it go on"
 	}
 	if state != machine.Running {
 		return status, nil
@@ -133,15 +136,22 @@ func (m *Manager) running(ctx context.Context, profile string) (config.Cluster, 
 	if err != nil {
 		return c, nil, wrap(fail.MachineFailed, err, "use cluster %s", profile)
 	}
-	if state == machine.Running {
-		if _, err = m.Agents.Status(ctx, m.Home.Cluster(profile).AgentSocket()); err == nil {
-			return c, vm, nil
-		}
-		err = errors.New("its machine runs without its agent, which has ended")
-	} else {
-		err = errors.New("it is stopped")
+	if state != machine.Running {
+		return c, nil, notRunning(profile, state)
 	}
-	return c, nil, fail.New(fail.ClusterNotRunning, "use cluster "+profile, "%w", err).WithNext("skiff start -p %s", profile)
+	if _, err = m.Agents.Status(ctx, m.Home.Cluster(profile).AgentSocket()); err == nil {
+		return c, vm, nil
+	}
+	return c, nil, fail.New(fail.ClusterNotRunning, "use cluster "+profile, "its machine runs without its agent, which has ended").
+		WithNext("skiff start -p %s", profile)
+}
+
+// notRunning is the error of a cluster whose machine is in another state than running.
+func notRunning(profile string, state machine.State) error {
+	if state == machine.Paused {
+		return fail.New(fail.ClusterNotRunning, "use cluster "+profile, "it is paused").WithNext("skiff unpause -p %s", profile)
+	}
+	return fail.New(fail.ClusterNotRunning, "use cluster "+profile, "it is stopped").WithNext("skiff start -p %s", profile)
 }
 
 // Machine returns the machine of a running cluster, or fail.ClusterNotRunning.

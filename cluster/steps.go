@@ -28,19 +28,24 @@ func (s *start) plan() Plan {
 			plan.Steps = append(plan.Steps, step)
 		}
 	}
-	running := s.seen.machine == machine.Running
+	alive := s.seen.machine == machine.Running || s.seen.machine == machine.Paused
 	resized := s.stored != nil && (s.stored.CPUs != s.config.CPUs || s.stored.MemoryMiB != s.config.MemoryMiB)
-	orphaned := running && s.seen.agent == nil
-	boots := !running || resized || orphaned
-	works := !boots && s.config.Provisioned && s.seen.usable == nil
+	orphaned := alive && s.seen.agent == nil
+	const lost = "its agent has ended, and with it its network"
+	moves := orphaned && !resized && s.seen.suspends && s.config.Provisioned // from its old network to a new one
+	resumes := !resized && (s.seen.suspended || moves || s.seen.machine == machine.Paused && !orphaned)
+	boots := !resumes && (!alive || resized || orphaned)
+	works := !boots && !resumes && s.config.Provisioned && s.seen.usable == nil
 
 	add(!s.seen.image, s.image())
 	add(s.stored == nil || s.seen.machine == machine.Absent, s.create())
-	add(running && resized, s.powerOff("its size changes"))
-	add(running && orphaned && !resized, s.powerOff("its agent has ended, and with it its network"))
+	add(alive && resized, s.powerOff("its size changes"))
+	add(moves, s.suspend(lost))
+	add(orphaned && !resized && !moves, s.powerOff(lost))
 	add(s.seen.agent == nil, s.agent())
-	add(boots, s.boot(running))
-	add(!works, s.kubernetes())
+	add(resumes, s.resume(moves))
+	add(boots, s.boot(alive, s.seen.suspended))
+	add(!works && !(resumes && s.config.Provisioned), s.kubernetes())
 	watched := !boots && s.seen.agent != nil && s.seen.agent.Watching
 	add(!watched, s.services())
 	add(s.wantsContext(), s.context())
@@ -156,10 +161,13 @@ func (s *start) agent() Step {
 	}
 }
 
-func (s *start) boot(ran bool) Step {
+func (s *start) boot(ran, suspended bool) Step {
 	why := s.why("it is new", "it does not run")
-	if ran {
+	switch {
+	case ran:
 		why = "it was powered off"
+	case suspended:
+		why = "its size changes, so that its saved memory does not fit any more"
 	}
 	return Step{
 		ID: "boot", Text: "Boot machine " + s.config.Profile, Why: why,
@@ -306,6 +314,9 @@ func (s *start) wait() Step {
 				var cancel context.CancelFunc
 				ctx, cancel = context.WithTimeout(ctx, s.options.WaitTimeout)
 				defer cancel()
+			}
+			if s.resumed {
+				return s.awake(ctx, vm, report)
 			}
 			return s.Kubernetes.Wait(ctx, vm, s.target(), report)
 		},

@@ -8,36 +8,73 @@ import (
 	"path/filepath"
 
 	"github.com/skiff-k8s/skiff/config"
+	"github.com/skiff-k8s/skiff/drivers"
 	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/machine"
 	"github.com/skiff-k8s/skiff/provision/kubeconfig"
 )
 
-// Stop powers the cluster's machine off and ends its agent. It reports whether there was anything to stop.
-func (m *Manager) Stop(ctx context.Context, profile string, sink Sink) (stopped bool, err error) {
+// StopOptions says how to stop.
+type StopOptions struct {
+	Profile  string
+	Shutdown bool // power the machine off in place of keeping its memory
+}
+
+// StopResult is what Stop did.
+type StopResult struct {
+	Changed   bool // there was something to stop
+	Suspended bool // the memory is kept, and start resumes from it
+}
+
+// Stop ends the cluster's machine and its agent. The machine's memory is kept, unless its driver cannot do that, the
+// cluster is not complete, or the options say otherwise; where it cannot be kept, the machine is powered off.
+func (m *Manager) Stop(ctx context.Context, o StopOptions, sink Sink) (StopResult, error) {
+	profile := o.Profile
 	c, err := m.Load(profile)
 	if err != nil {
-		return false, err
+		return StopResult{}, err
 	}
 	release, err := m.lock(profile)
 	if err != nil {
-		return false, err
+		return StopResult{}, err
 	}
 	defer release()
 	vm, _, err := m.machine(c)
 	if err != nil {
-		return false, err
+		return StopResult{}, err
 	}
 	state, err := vm.State(ctx)
 	if err != nil {
-		return false, wrap(fail.MachineFailed, err, "stop cluster %s", profile)
+		return StopResult{}, wrap(fail.MachineFailed, err, "stop cluster %s", profile)
 	}
+	suspender, able := vm.(drivers.Suspender)
 	socket := m.Home.Cluster(profile).AgentSocket()
 	_, agentErr := m.Agents.Status(ctx, socket)
-	if state != machine.Running && state != machine.Paused && agentErr != nil {
-		return false, nil
+	alive := state == machine.Running || state == machine.Paused
+	var result StopResult
+	if !alive && able {
+		if result.Suspended, err = suspender.Suspended(ctx); err != nil {
+			return result, wrap(fail.MachineFailed, err, "stop cluster %s", profile)
+		}
+	}
+	if !alive && agentErr != nil {
+		return result, nil
+	}
+	result.Changed = true
+	if alive && able && c.Provisioned && !o.Shutdown {
+		err := m.suspendMachine(ctx, vm, suspender, profile, sink)
+		if err != nil && ctx.Err() != nil {
+			return result, err
+		}
+		if result.Suspended = err == nil; err != nil {
+			text := fmt.Sprintf("the memory of cluster %s cannot be kept (%v), so it is powered off", profile, err)
+			emit(sink, Event{Profile: profile, Step: "suspend", Text: text}, Warning)
+		}
 	}
 	step := Event{Profile: profile, Step: "stop", Index: 1, Steps: 1, Text: "Power machine " + profile + " off"}
+	if result.Suspended {
+		step.Text = "End the agent of cluster " + profile
+	}
 	emit(sink, step, Began)
 	// The agent goes last: until the guest is down its network is of use.
 	err = errors.Join(
@@ -46,10 +83,10 @@ func (m *Manager) Stop(ctx context.Context, profile string, sink Sink) (stopped 
 	if err != nil {
 		step.Err = err
 		emit(sink, step, Failed)
-		return true, err
+		return result, err
 	}
 	emit(sink, step, Ended)
-	return true, nil
+	return result, nil
 }
 
 // DeleteOptions says what to delete.

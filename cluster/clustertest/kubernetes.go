@@ -96,6 +96,14 @@ func change(c cluster.Target, how func(*state)) error {
 	return s.write(c)
 }
 
+// Wake implements cluster.Kubernetes.
+func (k Kubernetes) Wake(ctx context.Context, m machine.Runner, _ cluster.Target, _ cluster.Report) error {
+	return k.Faults.do(ctx, "kubernetes.wake", func() error {
+		_, err := m.Run(ctx, machine.Cmd{Args: []string{"wake"}})
+		return err
+	})
+}
+
 // Wait implements cluster.Kubernetes.
 func (k Kubernetes) Wait(ctx context.Context, _ machine.Runner, c cluster.Target, report cluster.Report) error {
 	report("cluster DNS", 0, 0)

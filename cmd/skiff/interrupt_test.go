@@ -269,6 +269,52 @@ func TestKill(t *testing.T) {
 	}
 }
 
+// TestKillKept: a skiff that is killed at any point of what it does with memory and snapshots must not harm the cluster,
+// nor the snapshot that was there before.
+func TestKillKept(t *testing.T) {
+	t.Parallel()
+	at := func(step string) []string {
+		return []string{envAt + "=began " + step + " kill", envAt + "=ended " + step + " kill"}
+	}
+	half := func(op string) []string { return []string{envDriver + `={"failures":{"` + op + `":{"when":"half"}}}`} }
+	for _, test := range []struct {
+		name   string
+		before [][]string // commands
+		args   []string
+		points []string
+	}{
+		{"stop", nil, []string{"stop"}, append(append(at("suspend"), at("stop")...), envFaults+"=agents.stop=kill")},
+		{"resume", [][]string{{"stop"}}, []string{"start"}, append(append(at("resume"), at("agent")...), envFaults+"=kubernetes.wake=kill", envFaults+"=kubernetes.wait=kill")},
+		{"save", nil, []string{"snapshot", "save", "more"}, append(at("snapshot"), half("save")...)},
+		{"save stopped", [][]string{{"stop"}}, []string{"snapshot", "save", "more"}, at("snapshot")},
+		{"restore", nil, []string{"snapshot", "restore", "kept"}, append(append(at("restore"), at("resume")...), half("restore")...)},
+		{"delete", [][]string{{"snapshot", "save", "more"}}, []string{"snapshot", "delete", "more"}, at("snapshot")},
+		{"pause", nil, []string{"pause"}, at("pause")},
+		{"unpause", [][]string{{"pause"}}, []string{"unpause"}, append(at("unpause"), envFaults+"=kubernetes.wake=kill")},
+	} {
+		for _, point := range test.points {
+			t.Run(test.name+" "+point, func(t *testing.T) {
+				t.Parallel()
+				s := newSession(t)
+				s.starts("start")
+				s.code(0, nil, "snapshot", "save", "kept")
+				for _, args := range test.before {
+					s.code(0, nil, args...)
+				}
+				if err := s.command([]string{point}, test.args...).Run(); err == nil {
+					t.Error("it was not killed, and nothing failed")
+				}
+				s.starts("start")
+				s.code(0, nil, "snapshot", "restore", "kept")
+				s.code(0, nil, "status")
+				s.code(0, nil, "stop")
+				s.code(0, nil, "delete")
+				s.nothingLeft()
+			})
+		}
+	}
+}
+
 // TestSecondSignal: a second Ctrl-C must end skiff at once, whatever it is at.
 func TestSecondSignal(t *testing.T) {
 	t.Parallel()

@@ -30,7 +30,7 @@ func (a *app) root() *cobra.Command {
 		Short: "A complete Kubernetes in a virtual machine, within seconds",
 		Long: `skiff runs complete Kubernetes clusters on this computer, each in a virtual machine.
 It needs no root, no Docker and, once the guest image is there, no network.`,
-		Example: `  skiff start                     # make a cluster, or boot it again
+		Example: `  skiff start                     # make a cluster, or resume it
   skiff kubectl -- get pods -A    # talk to it
   skiff ip                        # where it is
   skiff stop                      # keep it for later
@@ -59,7 +59,7 @@ It needs no root, no Docker and, once the guest image is there, no network.`,
 	root.SetHelpCommandGroupID(groupSkiff)
 	root.SetCompletionCommandGroupID(groupSkiff)
 	for group, commands := range map[string][]*cobra.Command{
-		groupLife:   {a.start(), a.stop(), a.delete(), a.status(), a.ip()},
+		groupLife:   {a.start(), a.stop(), a.pause(), a.unpause(), a.delete(), a.status(), a.ip(), a.snapshot()},
 		groupInside: {a.ssh(), a.kubectl(), a.apply(), a.convert(), a.logs()},
 		groupAddons: {a.addons(), a.tunnel()},
 		groupSkiff:  {a.profileCommand(), a.config(), a.drivers(), a.doctor(), a.version()},

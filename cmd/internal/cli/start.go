@@ -45,8 +45,8 @@ func startFlags() *pflag.FlagSet {
 
 func (a *app) start() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "start", Short: "Make the cluster, or boot it again",
-		Long: `Make the cluster when there is none, boot it when it is stopped, and mend what is broken.
+		Use: "start", Short: "Make the cluster, or go on with it",
+		Long: `Make the cluster when there is none, resume it when it is stopped, and mend what is broken.
 On a cluster that runs well it does nothing. It returns when the cluster can be used.`,
 		Example: `  skiff start
   skiff start -p dev --memory 4g --cpus 4

@@ -17,8 +17,8 @@ const (
 	statusName       = "status"
 	statusCannotTell = 64
 
-	hostDown       = 1 // the machine does not run
-	clusterDown    = 2 // the API server or the kubelet does not run
+	hostDown       = 1 // there is no machine that runs or is paused
+	clusterDown    = 2 // the API server or the kubelet does not run, or is paused
 	kubeconfigLost = 4 // the kubeconfig does not lead to the cluster
 )
 
@@ -27,7 +27,7 @@ func (a *app) status() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: statusName, Short: "Tell how the cluster is, by words and exit code",
 		Long: `Tell how the cluster is. The exit code is the sum of 1 when the machine does not run, 2 when Kubernetes
-does not, and 4 when the kubeconfig does not lead to it; 64 and more mean that it could not be told.`,
+does not or is paused, and 4 when the kubeconfig does not lead to it; 64 and more mean that it could not be told.`,
 		Example: `  skiff status
   skiff status -o json
   skiff status --format '{{.Host}}'`,
@@ -77,13 +77,14 @@ func writeStatus(w io.Writer, status cluster.Status, format string) error {
 
 func bitmask(status cluster.Status) int {
 	code := 0
-	if status.Host != cluster.Running {
+	up := status.Host == cluster.Running || status.Host == cluster.Paused
+	if !up {
 		code |= hostDown
 	}
 	if status.Kubelet != cluster.Running || status.APIServer != cluster.Running {
 		code |= clusterDown
 	}
-	if status.Host != cluster.Running || status.Kubeconfig != cluster.Configured { // an entry leads nowhere while nothing runs
+	if !up || status.Kubeconfig != cluster.Configured { // an entry leads nowhere while nothing runs
 		code |= kubeconfigLost
 	}
 	return code

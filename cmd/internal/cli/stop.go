@@ -16,10 +16,13 @@ import (
 )
 
 func (a *app) stop() *cobra.Command {
-	var all bool
+	var all, shutdown bool
 	cmd := &cobra.Command{
-		Use: "stop", Short: "Power the cluster's machine off; all is kept",
+		Use: "stop", Short: "Keep the cluster for later: its memory too, so that start resumes it at once",
+		Long: `Keep the cluster for later and end its machine. Its memory is kept on the disk, so that the next start goes on where
+this one ended, within seconds. With --shutdown the machine is powered off instead and boots again.`,
 		Example: `  skiff stop
+  skiff stop --shutdown    # power it off
   skiff stop --all`,
 		Args:        noArgs,
 		Annotations: map[string]string{annotationFormats: "json", annotationEvents: "yes"},
@@ -34,10 +37,13 @@ func (a *app) stop() *cobra.Command {
 					a.out.Info("", "There are no clusters.")
 				}
 			}
-			return a.each(cmd.Context(), profiles, a.stopOne)
+			return a.each(cmd.Context(), profiles, func(ctx context.Context, profile string) error {
+				return a.stopOne(ctx, cluster.StopOptions{Profile: profile, Shutdown: shutdown})
+			})
 		},
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "stop every cluster")
+	cmd.Flags().BoolVar(&shutdown, "shutdown", false, "power the machine off in place of keeping its memory")
 	return cmd
 }
 
@@ -55,16 +61,19 @@ func (a *app) each(ctx context.Context, profiles []string, do func(context.Conte
 	return errors.Join(problems...)
 }
 
-func (a *app) stopOne(ctx context.Context, profile string) error {
-	stopped, err := a.manager().Stop(ctx, profile, a.sink(ctx))
-	switch {
-	case err != nil:
+func (a *app) stopOne(ctx context.Context, o cluster.StopOptions) error {
+	stopped, err := a.manager().Stop(ctx, o, a.sink(ctx))
+	if err != nil {
 		return err
-	case stopped:
-		a.out.Info(profile, "Cluster %s is stopped.", profile)
-	default:
-		a.out.Info(profile, "Cluster %s is stopped already.", profile)
 	}
+	text := "Cluster %s is stopped"
+	if !stopped.Changed {
+		text += " already"
+	}
+	if stopped.Suspended {
+		text += "; its memory is kept, and start resumes it"
+	}
+	a.out.Info(o.Profile, text+".", o.Profile)
 	return nil
 }
 

@@ -1,0 +1,81 @@
+package cluster
+
+import (
+	"context"
+
+	"github.com/skiff-k8s/skiff/drivers"
+	"github.com/skiff-k8s/skiff/fail"
+	"github.com/skiff-k8s/skiff/machine"
+)
+
+// Pause halts the cluster's machine, which keeps its memory and uses no processor then. It reports whether it ran before.
+func (m *Manager) Pause(ctx context.Context, profile string, sink Sink) (paused bool, err error) {
+	return m.halting(ctx, profile, machine.Running, Event{Step: "pause", Text: "Pause machine " + profile}, sink,
+		func(vm machine.Machine, _ Target) error {
+			pauser, ok := vm.(drivers.Pauser)
+			if !ok {
+				return cannot("pause cluster "+profile, "pause a machine")
+			}
+			return wrap(fail.MachineFailed, pauser.Pause(ctx), "pause cluster %s", profile)
+		})
+}
+
+// Unpause lets a paused machine go on, with its clock right. It reports whether it was paused.
+func (m *Manager) Unpause(ctx context.Context, profile string, sink Sink) (unpaused bool, err error) {
+	step := Event{Step: "unpause", Text: "Let machine " + profile + " go on"}
+	return m.halting(ctx, profile, machine.Paused, step, sink, func(vm machine.Machine, c Target) error {
+		if err := wrap(fail.MachineFailed, vm.Start(ctx), "let cluster %s go on", profile); err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(ctx, resumeLimit)
+		defer cancel()
+		err := rouse(ctx, m.Kubernetes, vm, c, func(string, int64, int64) {})
+		return wrap(fail.MachineFailed, err, "set the clock of cluster %s", profile)
+	})
+}
+
+// halting does do, as one step, with a machine in state from. One that is paused and should be, or runs and should, is
+// left as it is.
+func (m *Manager) halting(ctx context.Context, profile string, from machine.State, step Event, sink Sink, do func(machine.Machine, Target) error) (done bool, err error) {
+	c, err := m.Load(profile)
+	if err != nil {
+		return false, err
+	}
+	release, err := m.lock(profile)
+	if err != nil {
+		return false, err
+	}
+	defer release()
+	vm, _, err := m.machine(c)
+	if err != nil {
+		return false, err
+	}
+	state, err := vm.State(ctx)
+	switch {
+	case err != nil:
+		return false, wrap(fail.MachineFailed, err, "look at the machine of cluster %s", profile)
+	case state != from && (state == machine.Running || state == machine.Paused):
+		return false, nil
+	case state != from:
+		return false, notRunning(profile, state)
+	}
+	step.Profile, step.Index, step.Steps = profile, 1, 1
+	return true, inStep(step, sink, func() error { return do(vm, Target{Config: c, Files: m.Home.Cluster(profile)}) })
+}
+
+// inStep does one thing and tells of its beginning and its end.
+func inStep(step Event, sink Sink, do func() error) error {
+	emit(sink, step, Began)
+	if err := do(); err != nil {
+		step.Err = err
+		emit(sink, step, Failed)
+		return err
+	}
+	emit(sink, step, Ended)
+	return nil
+}
+
+// cannot is the error of a cluster whose driver lacks an ability.
+func cannot(op, what string) error {
+	return fail.New(fail.DriverCannot, op, "its driver cannot %s", what).WithHint("Clusters of the driver qemu can.")
+}

@@ -1,0 +1,264 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/skiff-k8s/skiff/config"
+	"github.com/skiff-k8s/skiff/drivers"
+	"github.com/skiff-k8s/skiff/fail"
+	"github.com/skiff-k8s/skiff/machine"
+)
+
+// Snapshot is a state of a cluster to which it can be put back.
+type Snapshot struct {
+	Name              string
+	Created           time.Time
+	Size              int64 // bytes that it takes on this computer's disk
+	KubernetesVersion string
+	Running           bool // the cluster ran, and does so again once it is restored
+	Description       string
+	Problem           string        `json:",omitempty"` // why it cannot be restored
+	Frozen            time.Duration `json:"-"`          // how long the cluster stood still for it; known only when it was saved
+}
+
+// note is what a snapshot keeps of the cluster beside its machine.
+type note struct {
+	Description string         `json:"description"`
+	Config      config.Cluster `json:"config"`
+}
+
+// snapshotName keeps names fit for files and command lines.
+var snapshotName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9._]{0,61}[a-z0-9])?$`) //nolint:gochecknoglobals // compiled once, never changed
+
+// ValidateSnapshot refuses names that are not 1 to 63 of a-z, 0-9, "-", "." and "_", or that a file in the making has.
+func ValidateSnapshot(name string) error {
+	if snapshotName.MatchString(name) && !strings.HasSuffix(name, ".part") {
+		return nil
+	}
+	return fail.New(fail.FlagInvalid, fmt.Sprintf("use snapshot name %.80q", name),
+		"a snapshot's name has 1 to 63 characters of a-z, 0-9, -, . and _, begins and ends with a letter or digit, and does not end in .part")
+}
+
+// snapshotter returns the machine of a cluster, as one that can have snapshots.
+func (m *Manager) snapshotter(profile string) (config.Cluster, machine.Machine, drivers.Snapshotter, error) {
+	c, err := m.Load(profile)
+	if err != nil {
+		return c, nil, nil, err
+	}
+	vm, _, err := m.machine(c)
+	if err != nil {
+		return c, nil, nil, err
+	}
+	able, ok := vm.(drivers.Snapshotter)
+	if !ok {
+		return c, nil, nil, cannot("use snapshots of cluster "+profile, "make snapshots")
+	}
+	return c, vm, able, nil
+}
+
+// SaveOptions says what to save.
+type SaveOptions struct {
+	Profile     string
+	Name        string // empty: the present time
+	Description string
+}
+
+// SaveSnapshot keeps the cluster's state, disk and memory. A cluster that runs goes on; it stands still for less than a
+// second. When it fails or is interrupted, the cluster and its other snapshots are as before.
+func (m *Manager) SaveSnapshot(ctx context.Context, o SaveOptions, sink Sink) (Snapshot, error) {
+	if o.Name == "" {
+		o.Name = time.Now().UTC().Format("20060102-150405")
+	}
+	if err := ValidateSnapshot(o.Name); err != nil {
+		return Snapshot{}, err
+	}
+	c, vm, able, err := m.snapshotter(o.Profile)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	release, err := m.lock(o.Profile)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	defer release()
+	content, err := json.Marshal(note{Description: o.Description, Config: c})
+	if err != nil {
+		return Snapshot{}, err
+	}
+	var saved drivers.Snapshot
+	step := Event{Profile: o.Profile, Step: "snapshot", Index: 1, Steps: 1, Text: "Save snapshot " + o.Name + " of cluster " + o.Profile}
+	err = inStep(step, sink, func() error {
+		if _, err := m.Machine(ctx, o.Profile); err == nil {
+			flush(ctx, vm)
+		}
+		saved, err = able.SaveSnapshot(ctx, o.Name, content)
+		if errors.Is(err, fs.ErrExist) {
+			return fail.New(fail.SnapshotExists, "save snapshot "+o.Name, "cluster %s has one of that name", o.Profile).
+				WithNext("skiff snapshot delete -p %s %s", o.Profile, o.Name)
+		}
+		return wrap(fail.MachineFailed, err, "save snapshot %s of cluster %s", o.Name, o.Profile)
+	})
+	return snapshotOf(saved), err
+}
+
+// snapshotOf is a machine's snapshot as one of its cluster.
+func snapshotOf(s drivers.Snapshot) Snapshot {
+	out := Snapshot{Name: s.Name, Created: s.Created, Size: s.Bytes, Running: s.Running, Frozen: s.Frozen}
+	var n note
+	err := s.Err
+	if err == nil {
+		err = json.Unmarshal(s.Note, &n)
+	}
+	out.KubernetesVersion, out.Description = n.Config.KubernetesVersion, n.Description
+	if err != nil {
+		out.Problem = err.Error()
+	}
+	return out
+}
+
+// Snapshots returns the snapshots of a cluster, oldest first. One that is damaged is listed with its problem.
+func (m *Manager) Snapshots(ctx context.Context, profile string) ([]Snapshot, error) {
+	_, _, able, err := m.snapshotter(profile)
+	if err != nil {
+		return nil, err
+	}
+	list, err := able.Snapshots(ctx)
+	if err != nil {
+		return nil, wrap(fail.MachineFailed, err, "list the snapshots of cluster %s", profile)
+	}
+	snapshots := make([]Snapshot, 0, len(list))
+	for _, one := range list {
+		snapshots = append(snapshots, snapshotOf(one))
+	}
+	return snapshots, nil
+}
+
+// DeleteSnapshot removes a snapshot; the cluster and its other snapshots stay as they are. None of that name is an error.
+func (m *Manager) DeleteSnapshot(ctx context.Context, profile, name string, sink Sink) error {
+	_, _, able, err := m.snapshotter(profile)
+	if err != nil {
+		return err
+	}
+	release, err := m.lock(profile)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if _, err := find(ctx, able, profile, name); err != nil {
+		return err
+	}
+	step := Event{Profile: profile, Step: "snapshot", Index: 1, Steps: 1, Text: "Delete snapshot " + name + " of cluster " + profile}
+	return inStep(step, sink, func() error {
+		return wrap(fail.MachineFailed, able.DeleteSnapshot(ctx, name), "delete snapshot %s of cluster %s", name, profile)
+	})
+}
+
+// find returns the snapshot of that name, or fail.SnapshotNotFound.
+func find(ctx context.Context, able drivers.Snapshotter, profile, name string) (drivers.Snapshot, error) {
+	list, err := able.Snapshots(ctx)
+	if err != nil {
+		return drivers.Snapshot{}, wrap(fail.MachineFailed, err, "list the snapshots of cluster %s", profile)
+	}
+	i := slices.IndexFunc(list, func(s drivers.Snapshot) bool { return s.Name == name })
+	if i < 0 {
+		return drivers.Snapshot{}, fail.New(fail.SnapshotNotFound, "use snapshot "+name, "cluster %s has no snapshot %q", profile, name).
+			WithNext("skiff snapshot list -p %s", profile)
+	}
+	return list[i], nil
+}
+
+// RestoreOptions says what to put back.
+type RestoreOptions struct {
+	Profile     string
+	Name        string
+	DryRun      bool          // plan and do nothing
+	WaitTimeout time.Duration // limit of the wait; 0: none
+}
+
+// RestoreSnapshot puts the cluster back to a snapshot, disk and memory, and its size and list of addons with them. A
+// cluster that ran then runs afterwards. Its present state is lost.
+func (m *Manager) RestoreSnapshot(ctx context.Context, o RestoreOptions, sink Sink) (Started, error) {
+	now, _, able, err := m.snapshotter(o.Profile)
+	if err != nil {
+		return Started{}, err
+	}
+	if !o.DryRun {
+		release, err := m.lock(o.Profile)
+		if err != nil {
+			return Started{}, err
+		}
+		defer release()
+	}
+	found, err := find(ctx, able, o.Profile, o.Name)
+	if err != nil {
+		return Started{}, err
+	}
+	var n note
+	if err = found.Err; err == nil {
+		err = json.Unmarshal(found.Note, &n)
+	}
+	if err == nil && n.Config.Image != now.Image {
+		err = errors.New("it stands on another guest image")
+	}
+	if err != nil {
+		return Started{}, fail.New(fail.SnapshotMismatch, "restore snapshot "+o.Name, "%w", err).
+			WithHint("It cannot be restored; the cluster is as it was.").WithNext("skiff snapshot delete -p %s %s", o.Profile, o.Name)
+	}
+	then := now
+	then.CPUs, then.MemoryMiB, then.Addons, then.Provisioned = n.Config.CPUs, n.Config.MemoryMiB, n.Config.Addons, n.Config.Provisioned
+	run := &start{
+		Manager: m, config: then, stored: &now, files: m.Home.Cluster(o.Profile), sink: sink,
+		options: StartOptions{Profile: o.Profile, WaitTimeout: o.WaitTimeout},
+	}
+	plan := run.restorePlan(found)
+	if o.DryRun {
+		return Started{Plan: plan, Config: then}, nil
+	}
+	return Started{Plan: plan, Config: then}, Apply(ctx, plan, run.keep, sink)
+}
+
+// restorePlan goes back, and on from there where the cluster ran.
+func (s *start) restorePlan(snapshot drivers.Snapshot) Plan {
+	plan := Plan{Profile: s.config.Profile, Steps: []Step{s.restore(snapshot)}}
+	if !snapshot.Running {
+		return plan
+	}
+	s.seen = observed{machine: machine.Stopped, suspended: snapshot.Memory, usable: errNotRunning}
+	plan.Steps = append(plan.Steps, s.agent(), s.resume(false))
+	if !s.config.Provisioned {
+		plan.Steps = append(plan.Steps, s.kubernetes())
+	}
+	plan.Steps = append(plan.Steps, s.services(), s.wait())
+	return plan
+}
+
+func (s *start) restore(snapshot drivers.Snapshot) Step {
+	return Step{
+		ID:   "restore",
+		Text: fmt.Sprintf("Put machine %s back to snapshot %s", s.config.Profile, snapshot.Name),
+		Why:  "it was asked for; what the cluster is now is lost",
+		Do: func(ctx context.Context, _ Report) error {
+			_, _, able, err := s.snapshotter(s.config.Profile)
+			if err != nil {
+				return err
+			}
+			if err := able.RestoreSnapshot(ctx, snapshot.Name); err != nil {
+				return wrap(fail.MachineFailed, err, "restore snapshot %s of cluster %s", snapshot.Name, s.config.Profile)
+			}
+			if err := s.save(s.config); err != nil {
+				return err
+			}
+			// The agent's connections lead to a guest that has never heard of them, and what it knows of the cluster is of a
+			// later time.
+			return wrap(fail.AgentFailed, s.Agents.Stop(ctx, s.files.AgentSocket()), "end the agent of cluster %s", s.config.Profile)
+		},
+	}
+}

@@ -1,0 +1,179 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/skiff-k8s/skiff/drivers"
+	"github.com/skiff-k8s/skiff/fail"
+	"github.com/skiff-k8s/skiff/images"
+	"github.com/skiff-k8s/skiff/machine"
+)
+
+const (
+	// resumeLimit bounds the time until a resumed machine takes commands and has its clock right. It takes a second or two
+	// under emulation; what takes this long is not going to come.
+	resumeLimit = time.Minute
+	// awakeLimit bounds the time from there until the cluster is usable.
+	awakeLimit = 2 * time.Minute
+	// syncLimit bounds how long a guest may take to write what it has not written yet. It is a courtesy: the memory has it.
+	syncLimit = 10 * time.Second
+)
+
+// flush lets the guest write to its disk what it still has in its memory alone, so that nothing is lost should the saved
+// memory turn out to be of no use.
+func flush(ctx context.Context, vm machine.Machine) {
+	ctx, cancel := context.WithTimeout(ctx, syncLimit)
+	defer cancel()
+	_, _ = vm.Run(ctx, machine.Cmd{Args: []string{"sync"}})
+}
+
+// suspendMachine keeps the machine's memory and ends it. When that fails, the machine is as before.
+func (m *Manager) suspendMachine(ctx context.Context, vm machine.Machine, suspender drivers.Suspender, profile string, sink Sink) error {
+	step := Event{Profile: profile, Step: "suspend", Index: 1, Steps: 1, Text: "Suspend machine " + profile}
+	emit(sink, step, Began)
+	if state, err := vm.State(ctx); err == nil && state == machine.Running {
+		if _, err := m.Agents.Status(ctx, m.Home.Cluster(profile).AgentSocket()); err == nil { // else there is no way in
+			flush(ctx, vm)
+		}
+	}
+	err := wrap(fail.MachineFailed, suspender.Suspend(ctx), "suspend cluster %s", profile)
+	if err != nil {
+		step.Err = err
+		emit(sink, step, Failed)
+		return err
+	}
+	emit(sink, step, Ended)
+	return nil
+}
+
+// suspend is the step that takes a machine out of a network that has ended, to put it into a new one.
+func (s *start) suspend(why string) Step {
+	return Step{
+		ID: "suspend", Text: "Suspend machine " + s.config.Profile, Why: why,
+		Do: func(ctx context.Context, _ Report) error {
+			vm, err := s.reached()
+			if err != nil {
+				return err
+			}
+			suspender, ok := vm.(drivers.Suspender)
+			if !ok {
+				return errors.New("its driver cannot keep memory")
+			}
+			err = suspender.Suspend(ctx)
+			if err != nil && ctx.Err() == nil {
+				s.warn("suspend", "the memory of cluster %s cannot be kept (%v), so it boots again", s.config.Profile, err)
+				err = vm.Stop(ctx)
+			}
+			return wrap(fail.MachineFailed, err, "stop cluster %s", s.config.Profile)
+		},
+	}
+}
+
+// resume is the step by which a machine goes on where it was suspended or paused.
+func (s *start) resume(moved bool) Step {
+	why := "its memory was kept when it was stopped"
+	switch {
+	case moved:
+		why = "it was suspended"
+	case s.seen.machine == machine.Paused:
+		why = "it is paused"
+	}
+	return Step{
+		ID: "resume", Text: "Resume machine " + s.config.Profile, Why: why,
+		Do: func(ctx context.Context, report Report) error {
+			vm, spec, err := s.machine(s.config)
+			if err != nil {
+				return err
+			}
+			s.vm = vm
+			if err := s.save(s.config); err != nil {
+				return err
+			}
+			s.tellSpeed(ctx, spec.Image)
+			err = s.wake(ctx, report)
+			if err == nil || ctx.Err() != nil {
+				return err
+			}
+			return s.cold(ctx, report, err)
+		},
+		Undo: func(ctx context.Context) error {
+			if s.seen.machine == machine.Paused || s.vm == nil {
+				return nil
+			}
+			if suspender, ok := s.vm.(drivers.Suspender); ok && suspender.Suspend(ctx) == nil {
+				return nil
+			}
+			return s.vm.Stop(ctx)
+		},
+	}
+}
+
+// wake lets the machine go on, and sets right what it missed, its clock before all else.
+func (s *start) wake(ctx context.Context, report Report) error {
+	ctx, cancel := context.WithTimeout(ctx, resumeLimit)
+	defer cancel()
+	if err := images.Verify(ctx, s.Home.BaseImage(s.config.Image)); err != nil {
+		return err
+	}
+	state, err := s.vm.State(ctx)
+	if err != nil {
+		return err
+	}
+	if suspender, ok := s.vm.(drivers.Suspender); ok && state == machine.Stopped {
+		err = suspender.Resume(ctx)
+	} else {
+		err = s.vm.Start(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	report("setting its clock", 0, 0)
+	if err := rouse(ctx, s.Kubernetes, s.vm, s.target(), report); err != nil {
+		return err
+	}
+	s.resumed = true
+	return nil
+}
+
+// rouse sets a machine right that goes on from an earlier time.
+func rouse(ctx context.Context, kubernetes Kubernetes, vm machine.Machine, c Target, report Report) error {
+	if err := reach(ctx, vm); err != nil {
+		return fmt.Errorf("it did not answer: %w", err)
+	}
+	return kubernetes.Wake(ctx, vm, c, report)
+}
+
+// awake waits until a resumed cluster is usable. One that does not come back in good time boots instead.
+func (s *start) awake(ctx context.Context, vm machine.Machine, report Report) error {
+	limited, cancel := context.WithTimeout(ctx, awakeLimit)
+	defer cancel()
+	err := s.Kubernetes.Wait(limited, vm, s.target(), report)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	if err := s.cold(ctx, report, err); err != nil {
+		return err
+	}
+	return s.Kubernetes.Wait(ctx, vm, s.target(), report)
+}
+
+// cold throws away the memory that is of no use, says so, and boots the machine from its disk.
+func (s *start) cold(ctx context.Context, report Report, cause error) error {
+	s.resumed = false
+	s.warn("resume", "cluster %s cannot go on from its saved memory (%v), so it boots from its disk", s.config.Profile, cause)
+	report("powering it off", 0, 0)
+	if err := s.vm.Stop(ctx); err != nil {
+		return wrap(fail.MachineFailed, err, "stop cluster %s", s.config.Profile)
+	}
+	if err := s.boot(true, false).Do(ctx, report); err != nil {
+		return err
+	}
+	return s.kubernetes().Do(ctx, report)
+}
+
+func (s *start) warn(step, format string, args ...any) {
+	emit(s.sink, Event{Profile: s.config.Profile, Step: step, Text: fmt.Sprintf(format, args...)}, Warning)
+}
