@@ -267,7 +267,7 @@ func (p *player) answer(command string, arguments map[string]any) any {
 	case "quit":
 		close(p.powerOff)
 	case "system_powerdown":
-		if p.how != deaf && p.how != stubborn {
+		if p.status == "running" && p.how != deaf && p.how != stubborn { // one that stands still hears nothing
 			close(p.powerOff)
 		}
 	case "getfd":

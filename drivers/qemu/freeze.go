@@ -21,13 +21,13 @@ var ignoreShared = map[string]any{ //nolint:gochecknoglobals // a constant of a 
 }
 
 // halt makes the guest stand still and reports whether it ran before. It is idempotent.
-func (m *monitor) halt(ctx context.Context) (ran bool, err error) {
-	status, err := m.status(ctx)
+func (m *Machine) halt(ctx context.Context, qemu *monitor) (ran bool, err error) {
+	status, err := qemu.status(ctx)
 	if err != nil {
 		return false, err
 	}
 	if status == "running" {
-		return true, m.execute(ctx, "stop", nil)
+		return true, qemu.execute(ctx, "stop", nil)
 	}
 	state, err := stateOf(status)
 	if err == nil && state != machine.Paused {
@@ -35,8 +35,8 @@ func (m *monitor) halt(ctx context.Context) (ran bool, err error) {
 	}
 	if err == nil && status == "postmigrate" {
 		// A command that saved it was cut off. QEMU gave its disks up then, and takes them again only to go on.
-		if err = m.execute(ctx, "cont", nil); err == nil {
-			err = m.execute(ctx, "stop", nil)
+		if err = m.letRun(ctx, qemu); err == nil {
+			err = qemu.execute(ctx, "stop", nil)
 		}
 	}
 	return false, err

@@ -173,6 +173,80 @@ func TestSuspendFails(t *testing.T) {
 	}
 }
 
+// TestCutOff: a command that was killed while QEMU ran and the memory was kept leaves both. Whatever is done then, the
+// memory is never used with a disk that is not its own.
+func TestCutOff(t *testing.T) {
+	t.Parallel()
+	cuts := map[string]func(ctx context.Context, t *testing.T, m *Machine) error{
+		"suspend": func(ctx context.Context, t *testing.T, m *Machine) error { // QEMU should have ended
+			p, err := m.process(ctx)
+			if err != nil || p == nil {
+				t.Fatalf("got the process %v and error %v, want one", p, err)
+			}
+			return m.keep(ctx, &frozen{process: p})
+		},
+		"resume": func(ctx context.Context, t *testing.T, m *Machine) error { // the guest should have gone on
+			if err := m.Suspend(ctx); err != nil {
+				return err
+			}
+			kept, err := readManifest(m.files.suspended())
+			if err != nil {
+				return err
+			}
+			devices, err := readDevices(m.files.suspended(), kept.Memory.Devices)
+			if err != nil {
+				return err
+			}
+			memory, err := m.loadKept(ctx, m.files.suspended(), kept.Memory)
+			if err != nil {
+				return err
+			}
+			t.Cleanup(func() { _ = memory.Close() })
+			if err := m.prepare(); err != nil {
+				return err
+			}
+			more := []string{standStill, "-incoming", "defer"}
+			return m.launch(ctx, tcg, memory, more, func(ctx context.Context, qemu *monitor) error { return qemu.loadDevices(ctx, devices) })
+		},
+	}
+	ops := map[string]func(context.Context, *Machine) error{
+		"stop":    func(ctx context.Context, m *Machine) error { return m.Stop(ctx) },
+		"pause":   func(ctx context.Context, m *Machine) error { return m.Pause(ctx) },
+		"suspend": func(ctx context.Context, m *Machine) error { return m.Suspend(ctx) },
+		"save":    func(ctx context.Context, m *Machine) error { _, err := m.SaveSnapshot(ctx, "x", nil); return err },
+		"start":   func(ctx context.Context, m *Machine) error { return m.Start(ctx) },
+	}
+	for cut, cutOff := range cuts {
+		for op, do := range ops {
+			t.Run(cut+", then "+op, func(t *testing.T) {
+				t.Parallel()
+				ctx := t.Context()
+				m := started(t, newDriver(t, works, t.TempDir()))
+				if err := cutOff(ctx, t, m); err != nil {
+					t.Fatal(err)
+				}
+				wantState(t, m, machine.Paused)
+				begun := time.Now()
+				if err := do(ctx, m); err != nil {
+					t.Errorf("%s: %v", op, err)
+				}
+				if op == "stop" {
+					wantSuspended(t, m, false)
+					if took := time.Since(begun); took > m.driver.options.StopTimeout {
+						t.Errorf("the guest was not asked to power off: it took %s", took)
+					}
+				}
+				if state, err := m.State(ctx); err != nil || state != machine.Stopped {
+					if err := killed(ctx, m); err != nil {
+						t.Error(err)
+					}
+				}
+				usable(t, m, op)
+			})
+		}
+	}
+}
+
 func TestResumeFails(t *testing.T) {
 	t.Parallel()
 	for _, how := range []behaviour{noLoad, dies} {

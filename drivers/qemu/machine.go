@@ -195,11 +195,16 @@ func (m *Machine) goOn(ctx context.Context, p *process) error {
 	if err != nil || status == "running" {
 		return err
 	}
-	// A command that suspended it may have been cut off between keeping the memory and ending QEMU.
+	return m.letRun(ctx, qemu) // refused where the guest cannot go on
+}
+
+// letRun lets a guest that stands still execute. A command that suspended or resumed it may have been cut off while its
+// memory was kept and QEMU ran: from here on the disk is another one, so the memory is thrown away before.
+func (m *Machine) letRun(ctx context.Context, qemu *monitor) error {
 	if err := discard(m.files.suspended()); err != nil {
 		return err
 	}
-	return qemu.execute(ctx, "cont", nil) // refused where the guest cannot go on
+	return qemu.execute(ctx, "cont", nil)
 }
 
 func (m *Machine) boot(ctx context.Context) error {

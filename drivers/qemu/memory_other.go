@@ -12,6 +12,9 @@ const memoryOption = ""
 
 func memoryArgs(int) []string { return nil }
 
+// memoryStays says why a guest's memory cannot outlive its QEMU here.
+func memoryStays() error { return errors.New("memory can be kept on Linux alone") }
+
 func newMemory(int64) (*os.File, error) { return nil, errors.ErrUnsupported }
 
 func openMemory(*process) (*os.File, error) { return nil, errors.ErrUnsupported }

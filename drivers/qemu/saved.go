@@ -55,7 +55,7 @@ const manifestVersion = 1
 type key struct {
 	QEMU        string `json:"qemu"`
 	Accelerator string `json:"accelerator"`
-	Processor   string `json:"processor,omitempty"` // of the host, where guests see it
+	Processor   string `json:"processor,omitempty"` // of the host: its features, or under emulation the pace of its clock
 	CPUs        int    `json:"cpus"`
 	MemoryMiB   int    `json:"memoryMiB"`
 	Image       string `json:"image"`
@@ -66,10 +66,7 @@ type key struct {
 func keyOf(spec machine.Spec, accel accelerator, version string) key {
 	k := key{
 		QEMU: version, Accelerator: string(accel), CPUs: spec.CPUs, MemoryMiB: spec.MemoryMiB,
-		Image: spec.Image.Digest,
-	}
-	if accel != tcg {
-		k.Processor = processor()
+		Image: spec.Image.Digest, Processor: processor(),
 	}
 	// What says where things are is the same for all machines, so that a saved one can be moved.
 	plain := machine.Spec{CPUs: spec.CPUs, MemoryMiB: spec.MemoryMiB, Network: machine.Network{MAC: spec.Network.MAC}}

@@ -132,6 +132,9 @@ func (m *Machine) saveStopped(ctx context.Context, name string, note []byte) err
 }
 
 func (m *Machine) saveRunning(ctx context.Context, p *process, name string, note []byte) (stood time.Duration, err error) {
+	if err := memoryStays(); err != nil {
+		return 0, err
+	}
 	if _, err := m.sameArguments(p); err != nil {
 		return 0, err
 	}
@@ -196,7 +199,7 @@ func (m *Machine) saveFrozen(ctx context.Context, guest *frozen, file *os.File, 
 	if guest.accelerator, err = m.sameArguments(guest.process); err != nil {
 		return err
 	}
-	if guest.ran, err = qemu.halt(limited); err != nil {
+	if guest.ran, err = m.halt(limited, qemu); err != nil {
 		return err
 	}
 	if made.Layer, err = m.addLayer(limited, qemu); err != nil {

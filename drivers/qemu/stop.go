@@ -9,6 +9,7 @@ import (
 	"github.com/skiff-k8s/skiff/drivers/hostfiles"
 	"github.com/skiff-k8s/skiff/drivers/poweroff"
 	"github.com/skiff-k8s/skiff/internal/processes"
+	"github.com/skiff-k8s/skiff/machine"
 )
 
 // Stop asks the guest to power off in two ways: with the power button, and with a command over its Runner, as not every
@@ -101,9 +102,11 @@ func (m *Machine) pressPower(ctx context.Context, p *process) error {
 	defer qemu.close()
 	ctx, cancel := context.WithTimeout(ctx, m.driver.limits.answer)
 	defer cancel()
-	if status, err := qemu.status(ctx); err == nil && status == "paused" {
-		if err := qemu.execute(ctx, "cont", nil); err != nil {
-			return err
+	if status, err := qemu.status(ctx); err == nil {
+		if state, _ := stateOf(status); state == machine.Paused {
+			if err := m.letRun(ctx, qemu); err != nil {
+				return err
+			}
 		}
 	}
 	return qemu.execute(ctx, "system_powerdown", nil)

@@ -43,6 +43,9 @@ func (m *Machine) Suspend(ctx context.Context) error {
 }
 
 func (m *Machine) suspend(ctx context.Context, p *process) error {
+	if err := memoryStays(); err != nil {
+		return err
+	}
 	// What is left of another time, when a suspended machine was made to go on and that command was cut off.
 	if err := discard(m.files.suspended()); err != nil {
 		return err
@@ -52,7 +55,8 @@ func (m *Machine) suspend(ctx context.Context, p *process) error {
 	if err != nil {
 		return errors.Join(err, m.thaw(ctx, guest), os.RemoveAll(part(m.files.suspended())))
 	}
-	if err := m.quit(ctx, p); err != nil {
+	// From here on it is done to the end: the memory is kept, so the guest must not go on.
+	if err := m.quit(context.WithoutCancel(ctx), p); err != nil {
 		return err
 	}
 	_ = m.driver.tidy(ctx, m, false) // it is done again the next time
@@ -98,7 +102,7 @@ func (m *Machine) freeze(ctx context.Context, guest *frozen) error {
 	if guest.accelerator, err = m.sameArguments(guest.process); err != nil {
 		return err
 	}
-	if guest.ran, err = qemu.halt(ctx); err != nil {
+	if guest.ran, err = m.halt(ctx, qemu); err != nil {
 		return err
 	}
 	guest.devices, err = qemu.saveDevices(ctx)
@@ -120,12 +124,15 @@ func (m *Machine) sameArguments(p *process) (accelerator, error) {
 	return accelerator(accel), nil
 }
 
+// standStill keeps a new QEMU from letting the guest execute before it is told to.
+const standStill = "-S"
+
 // lasting returns arguments without those that change from one start to the next.
 func lasting(arguments []string) []string {
 	var list []string
 	for i := 0; i < len(arguments); i++ {
 		switch argument := arguments[i]; {
-		case argument == "":
+		case argument == "" || argument == standStill:
 		case argument == "-incoming" || argument == "-blockdev":
 			i++
 		case strings.HasPrefix(argument, "virtio-blk-pci,drive=disk"):
@@ -156,7 +163,7 @@ func (m *Machine) thaw(ctx context.Context, guest *frozen) error {
 		return err
 	}
 	defer qemu.close()
-	return qemu.execute(ctx, "cont", nil)
+	return m.letRun(ctx, qemu)
 }
 
 // copyOut brings a copy of the guest's memory up to date and describes it; the guest stands still.
@@ -179,7 +186,9 @@ func (m *Machine) memoryBytes() int64 { return int64(m.spec.MemoryMiB) << 20 }
 // quit ends a QEMU whose guest is of no more use.
 func (m *Machine) quit(ctx context.Context, p *process) error {
 	if qemu, err := m.reach(ctx, m.driver.limits.answer, p.alive); err == nil {
-		_ = qemu.execute(ctx, "quit", nil) // an error means that it was faster than its answer, or does not listen
+		limited, cancel := context.WithTimeout(ctx, m.driver.limits.end)
+		_ = qemu.execute(limited, "quit", nil) // an error means that it was faster than its answer, or does not listen
+		cancel()
 		qemu.close()
 		if ended, err := p.waitFor(ctx, m.driver.limits.end); ended || err != nil {
 			return err
@@ -261,7 +270,7 @@ func (m *Machine) resumeKept(ctx context.Context) error {
 			return hostfiles.DiskFull(err, m.spec.Dir)
 		}
 	}
-	err = m.launch(ctx, accel.Name, memory, []string{"-incoming", "defer"}, func(ctx context.Context, qemu *monitor) error {
+	err = m.launch(ctx, accel.Name, memory, []string{standStill, "-incoming", "defer"}, func(ctx context.Context, qemu *monitor) error {
 		if err := fits(qemu.version); err != nil {
 			return err
 		}
@@ -339,6 +348,6 @@ func (m *Machine) pause(ctx context.Context) error {
 		return err
 	}
 	defer qemu.close()
-	_, err = qemu.halt(ctx)
+	_, err = m.halt(ctx, qemu)
 	return err
 }
