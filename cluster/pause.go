@@ -14,7 +14,7 @@ func (m *Manager) Pause(ctx context.Context, profile string, sink Sink) (paused 
 		func(vm machine.Machine, _ Target) error {
 			pauser, ok := vm.(drivers.Pauser)
 			if !ok {
-				return cannot("pause cluster "+profile, "pause a machine")
+				return cannot("pause cluster "+profile, "pause a machine", "qemu and libvirt")
 			}
 			return wrap(fail.MachineFailed, pauser.Pause(ctx), "pause cluster %s", profile)
 		})
@@ -27,8 +27,6 @@ func (m *Manager) Unpause(ctx context.Context, profile string, sink Sink) (unpau
 		if err := wrap(fail.MachineFailed, vm.Start(ctx), "let cluster %s go on", profile); err != nil {
 			return err
 		}
-		ctx, cancel := context.WithTimeout(ctx, resumeLimit)
-		defer cancel()
 		err := rouse(ctx, m.Kubernetes, vm, c, func(string, int64, int64) {})
 		return wrap(fail.MachineFailed, err, "set the clock of cluster %s", profile)
 	})
@@ -75,7 +73,7 @@ func inStep(step Event, sink Sink, do func() error) error {
 	return nil
 }
 
-// cannot is the error of a cluster whose driver lacks an ability.
-func cannot(op, what string) error {
-	return fail.New(fail.DriverCannot, op, "its driver cannot %s", what).WithHint("Clusters of the driver qemu can.")
+// cannot is the error of a cluster whose driver lacks an ability; able names those that have it.
+func cannot(op, what, able string) error {
+	return fail.New(fail.DriverCannot, op, "its driver cannot %s", what).WithHint("Clusters of the driver %s can.", able)
 }

@@ -59,7 +59,7 @@ func (m *Manager) snapshotter(profile string) (config.Cluster, machine.Machine, 
 	}
 	able, ok := vm.(drivers.Snapshotter)
 	if !ok {
-		return c, nil, nil, cannot("use snapshots of cluster "+profile, "make snapshots")
+		return c, nil, nil, cannot("use snapshots of cluster "+profile, "make snapshots", "qemu")
 	}
 	return c, vm, able, nil
 }

@@ -17,7 +17,7 @@ import (
 // StopOptions says how to stop.
 type StopOptions struct {
 	Profile  string
-	Shutdown bool // power the machine off in place of keeping its memory
+	Shutdown bool // power the machine off in place of keeping its memory, and throw away what was kept earlier
 }
 
 // StopResult is what Stop did.
@@ -57,6 +57,14 @@ func (m *Manager) Stop(ctx context.Context, o StopOptions, sink Sink) (StopResul
 			return result, wrap(fail.MachineFailed, err, "stop cluster %s", profile)
 		}
 	}
+	if result.Suspended && o.Shutdown {
+		step := Event{Profile: profile, Step: "forget", Index: 1, Steps: 1, Text: "Throw away the memory of machine " + profile}
+		forget := func() error { return wrap(fail.MachineFailed, suspender.Forget(ctx), "stop cluster %s", profile) }
+		if err := inStep(step, sink, forget); err != nil {
+			return result, err
+		}
+		result = StopResult{Changed: true}
+	}
 	if !alive && agentErr != nil {
 		return result, nil
 	}
@@ -67,7 +75,7 @@ func (m *Manager) Stop(ctx context.Context, o StopOptions, sink Sink) (StopResul
 			return result, err
 		}
 		if result.Suspended = err == nil; err != nil {
-			text := fmt.Sprintf("the memory of cluster %s cannot be kept (%v), so it is powered off", profile, err)
+			text := fmt.Sprintf("the memory of cluster %s cannot be kept (%s), so it is powered off", profile, oneLine(err))
 			emit(sink, Event{Profile: profile, Step: "suspend", Text: text}, Warning)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/skiff-k8s/skiff/drivers"
@@ -13,11 +14,12 @@ import (
 )
 
 const (
-	// resumeLimit bounds the time until a resumed machine takes commands and has its clock right. It takes a second or two
-	// under emulation; what takes this long is not going to come.
-	resumeLimit = time.Minute
+	// resumeLimit bounds the time from where a resumed machine executes until it takes commands and has its clock right.
+	// That takes a second or two under emulation on an idle host. Giving up costs the memory, and the boot that follows takes
+	// longer on the same host: so it gets as long as a boot.
+	resumeLimit = bootLimit
 	// awakeLimit bounds the time from there until the cluster is usable.
-	awakeLimit = 2 * time.Minute
+	awakeLimit = 3 * time.Minute
 	// syncLimit bounds how long a guest may take to write what it has not written yet. It is a courtesy: the memory has it.
 	syncLimit = 10 * time.Second
 )
@@ -64,7 +66,7 @@ func (s *start) suspend(why string) Step {
 			}
 			err = suspender.Suspend(ctx)
 			if err != nil && ctx.Err() == nil {
-				s.warn("suspend", "the memory of cluster %s cannot be kept (%v), so it boots again", s.config.Profile, err)
+				s.warn("suspend", "the memory of cluster %s cannot be kept (%s), so it boots again", s.config.Profile, oneLine(err))
 				err = vm.Stop(ctx)
 			}
 			return wrap(fail.MachineFailed, err, "stop cluster %s", s.config.Profile)
@@ -93,6 +95,13 @@ func (s *start) resume(moved bool) Step {
 				return err
 			}
 			s.tellSpeed(ctx, spec.Image)
+			if moved {
+				if kept, err := suspended(ctx, vm); err != nil {
+					return err
+				} else if !kept { // as the step before has said
+					return s.bootAgain(ctx, report)
+				}
+			}
 			err = s.wake(ctx, report)
 			if err == nil || ctx.Err() != nil {
 				return err
@@ -113,8 +122,6 @@ func (s *start) resume(moved bool) Step {
 
 // wake lets the machine go on, and sets right what it missed, its clock before all else.
 func (s *start) wake(ctx context.Context, report Report) error {
-	ctx, cancel := context.WithTimeout(ctx, resumeLimit)
-	defer cancel()
 	if err := images.Verify(ctx, s.Home.BaseImage(s.config.Image)); err != nil {
 		return err
 	}
@@ -130,7 +137,7 @@ func (s *start) wake(ctx context.Context, report Report) error {
 	if err != nil {
 		return err
 	}
-	report("setting its clock", 0, 0)
+	report("waiting for it to answer over SSH", 0, 0)
 	if err := rouse(ctx, s.Kubernetes, s.vm, s.target(), report); err != nil {
 		return err
 	}
@@ -140,6 +147,8 @@ func (s *start) wake(ctx context.Context, report Report) error {
 
 // rouse sets a machine right that goes on from an earlier time.
 func rouse(ctx context.Context, kubernetes Kubernetes, vm machine.Machine, c Target, report Report) error {
+	ctx, cancel := context.WithTimeout(ctx, resumeLimit)
+	defer cancel()
 	if err := reach(ctx, vm); err != nil {
 		return fmt.Errorf("it did not answer: %w", err)
 	}
@@ -163,16 +172,33 @@ func (s *start) awake(ctx context.Context, vm machine.Machine, report Report) er
 // cold throws away the memory that is of no use, says so, and boots the machine from its disk.
 func (s *start) cold(ctx context.Context, report Report, cause error) error {
 	s.resumed = false
-	s.warn("resume", "cluster %s cannot go on from its saved memory (%v), so it boots from its disk", s.config.Profile, cause)
+	s.warn("resume", "cluster %s cannot go on from its saved memory (%s), so it boots from its disk", s.config.Profile, oneLine(cause))
 	report("powering it off", 0, 0)
 	if err := s.vm.Stop(ctx); err != nil {
 		return wrap(fail.MachineFailed, err, "stop cluster %s", s.config.Profile)
 	}
+	return s.bootAgain(ctx, report)
+}
+
+// bootAgain boots a machine that was to be resumed.
+func (s *start) bootAgain(ctx context.Context, report Report) error {
 	if err := s.boot(true, false).Do(ctx, report); err != nil {
 		return err
 	}
 	return s.kubernetes().Do(ctx, report)
 }
+
+// suspended reports whether a machine is stopped with its memory kept, which not all machines can be.
+func suspended(ctx context.Context, vm machine.Machine) (bool, error) {
+	suspender, able := vm.(drivers.Suspender)
+	if !able {
+		return false, nil
+	}
+	return suspender.Suspended(ctx)
+}
+
+// oneLine is an error as a part of a sentence: several that were joined stand on lines of their own.
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
 func (s *start) warn(step, format string, args ...any) {
 	emit(s.sink, Event{Profile: s.config.Profile, Step: step, Text: fmt.Sprintf(format, args...)}, Warning)

@@ -102,6 +102,43 @@ func TestSuspendFails(t *testing.T) {
 	w.starts(w.options())
 }
 
+// TestMoveFails: a machine that cannot be suspended to get into a new network boots again, and one line says why.
+func TestMoveFails(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.starts(w.options())
+	w.killAgent()
+	w.driver = fake.Options{Failures: map[fake.Op]fake.Failure{fake.Suspend: {Error: "no\nluck"}}}
+	w.did()
+	w.starts(w.options())
+	steps, warnings := w.did()
+	if steps != "suspend agent resume services wait" || strings.Count(warnings, "\n") != 0 || !strings.Contains(warnings, "no; luck), so it boots again") {
+		t.Errorf("start took the steps %q and warned %q, want one line", steps, warnings)
+	}
+	if got := w.status(); got != allWell {
+		t.Errorf("status: got %q, want %q", got, allWell)
+	}
+}
+
+// TestShutdown: no memory is kept, nor is one that was kept before.
+func TestShutdown(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	o := cluster.StopOptions{Profile: "dev", Shutdown: true}
+	w.starts(w.options())
+	w.powersOffBy(o)
+	w.suspended(false)
+	w.starts(w.options())
+	w.stops()
+	w.suspended(true)
+	w.powersOffBy(o)
+	w.suspended(false)
+	if again, err := w.Stop(t.Context(), o, w.sink); err != nil || again != (cluster.StopResult{}) {
+		t.Errorf("a second stop: got %+v and error %v, want nothing done", again, err)
+	}
+	w.starts(w.options())
+}
+
 func TestSuspendInterrupted(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -20,7 +20,8 @@ func (a *app) stop() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "stop", Short: "Keep the cluster for later: its memory too, so that start resumes it at once",
 		Long: `Keep the cluster for later and end its machine. Its memory is kept on the disk, so that the next start goes on where
-this one ended, within seconds. With --shutdown the machine is powered off instead and boots again.`,
+this one ended, within seconds. With --shutdown the machine is powered off instead and boots again; memory that an
+earlier stop has kept is thrown away. Drivers that cannot keep memory power it off always.`,
 		Example: `  skiff stop
   skiff stop --shutdown    # power it off
   skiff stop --all`,
