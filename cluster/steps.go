@@ -45,7 +45,7 @@ func (s *start) plan() Plan {
 	add(s.seen.agent == nil, s.agent())
 	add(resumes, s.resume(moves))
 	add(boots, s.boot(alive, s.seen.suspended))
-	add(!works && !(resumes && s.config.Provisioned), s.kubernetes())
+	add(!works && (!resumes || !s.config.Provisioned), s.kubernetes())
 	watched := !boots && s.seen.agent != nil && s.seen.agent.Watching
 	add(!watched, s.services())
 	add(s.wantsContext(), s.context())

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -70,13 +71,11 @@ func (s *standIn) change(method, name string, to condition, from ...condition) e
 	if err != nil {
 		return err
 	}
-	for _, one := range from {
-		if d.Condition == one {
-			d.Condition = to
-			return s.write(name, d)
-		}
+	if !slices.Contains(from, d.Condition) {
+		return fmt.Errorf("%s: the domain is %s", method, d.Condition)
 	}
-	return fmt.Errorf("%s: the domain is %s", method, d.Condition)
+	d.Condition = to
+	return s.write(name, d)
 }
 
 func (s *standIn) Version() (string, error) {

@@ -301,7 +301,7 @@ func (p *player) save(to *os.File) any {
 	case noSave:
 		return map[string]any{}
 	case diesSave:
-		os.Exit(1)
+		os.Exit(1) //nolint:forbidigo,revive // QEMU ends like that
 	}
 	if p.status == "running" {
 		return fmt.Errorf("the guest runs")
@@ -319,7 +319,7 @@ func (p *player) load(from *os.File) any {
 	devices, err := io.ReadAll(from)
 	if err != nil || string(devices) != p.digest() || p.how == noLoad {
 		fmt.Fprintln(os.Stderr, "qemu: the memory is not the one that was saved")
-		os.Exit(1)
+		os.Exit(1) //nolint:forbidigo,revive // QEMU ends like that
 	}
 	if p.count = p.inMemory(); p.count != p.onDisk() {
 		_ = os.WriteFile(staleMark(p.files), fmt.Appendf(nil, "memory %d, disk %d", p.count, p.onDisk()), 0o600)

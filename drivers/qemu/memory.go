@@ -163,7 +163,7 @@ func emptyMemory(size int64) memorySums {
 // readAll reads as much as buffer holds; what lies beyond the end of the file is empty.
 func readAll(file *os.File, buffer []byte, at int64) error {
 	n, err := file.ReadAt(buffer, at)
-	if err == io.EOF { //nolint:errorlint // io.ReaderAt gives it as it is
+	if err == io.EOF {
 		clear(buffer[n:])
 		return nil
 	}

@@ -1,6 +1,7 @@
 package vfkit
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -57,9 +58,9 @@ func TestMain(m *testing.M) {
 		if how, ok := strings.CutPrefix(filepath.Base(self), played); ok {
 			if err := play(behaviour(how), os.Args[1:], os.Stdout); err != nil {
 				fmt.Fprintln(os.Stderr, err)
-				os.Exit(1)
+				os.Exit(1) //nolint:forbidigo // in TestMain, as vfkit
 			}
-			os.Exit(0)
+			os.Exit(0) //nolint:forbidigo // in TestMain, as vfkit
 		}
 	}
 	m.Run()
@@ -72,7 +73,7 @@ func play(how behaviour, args []string, out io.Writer) error {
 		_, err := fmt.Fprintln(out, "vfkit version: v0.6.1")
 		return err
 	case how == dies:
-		return fmt.Errorf(`Error: Error Domain=VZErrorDomain Code=2 Description="A storage device attachment is invalid."`) //nolint:staticcheck // as Apple writes it
+		return fmt.Errorf(`Error: Error Domain=VZErrorDomain Code=2 Description="A storage device attachment is invalid."`)
 	}
 	signal.Ignore(syscall.SIGHUP)
 	stop := make(chan struct{})
@@ -83,7 +84,7 @@ func play(how behaviour, args []string, out io.Writer) error {
 	if !ok {
 		return fmt.Errorf("no socket in %q", args)
 	}
-	listener, err := net.Listen("unix", socket)
+	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "unix", socket)
 	if err != nil {
 		return err
 	}

@@ -62,9 +62,9 @@ func TestMain(m *testing.M) {
 		if how, ok := strings.CutPrefix(filepath.Base(self), played); ok {
 			if err := play(filepath.Dir(self), behaviour(how), os.Args[1:], os.Stdout); err != nil {
 				fmt.Fprintln(os.Stderr, "VBoxManage: error:", err)
-				os.Exit(1)
+				os.Exit(1) //nolint:forbidigo // in TestMain, as VBoxManage
 			}
-			os.Exit(0)
+			os.Exit(0) //nolint:forbidigo // in TestMain, as VBoxManage
 		}
 	}
 	m.Run()
@@ -134,13 +134,13 @@ func carryOut(boxes []*box, how behaviour, args []string, out io.Writer) ([]*box
 	}
 	at := slices.IndexFunc(boxes, func(one *box) bool { return one.Name == args[1] || one.UUID == args[1] })
 	if at < 0 {
-		return boxes, fmt.Errorf("Could not find a registered machine named '%s'\nVBoxManage: error: Details: code VBOX_E_OBJECT_NOT_FOUND (0x80bb0001), component VirtualBoxWrap", args[1]) //nolint:staticcheck // as VirtualBox writes it
+		return boxes, fmt.Errorf("Could not find a registered machine named '%s'\nVBoxManage: error: Details: code VBOX_E_OBJECT_NOT_FOUND (0x80bb0001), component VirtualBoxWrap", args[1])
 	}
 	one := boxes[at]
 	switch args[0] {
 	case "unregistervm":
 		if one.State == "running" || one.State == "paused" {
-			return boxes, errors.New("Cannot unregister the machine while it is locked") //nolint:staticcheck // as VirtualBox writes it
+			return boxes, errors.New("Cannot unregister the machine while it is locked")
 		}
 		for _, path := range append(one.Media, one.Folder) {
 			if err := os.RemoveAll(path); err != nil {
@@ -196,7 +196,7 @@ func (b *box) do(how behaviour, args []string, out io.Writer) error {
 	case "modifyvm", "storagectl":
 	case "startvm":
 		if b.State == "running" {
-			return fmt.Errorf("The machine '%s' is already locked by a session", b.Name) //nolint:staticcheck // as VirtualBox writes it
+			return fmt.Errorf("The machine '%s' is already locked by a session", b.Name)
 		}
 		b.State = map[behaviour]string{guru: "gurumeditation", paused: "paused"}[how]
 		if b.State == "" {
@@ -204,12 +204,12 @@ func (b *box) do(how behaviour, args []string, out io.Writer) error {
 		}
 		if how == broken {
 			b.State = "poweroff"
-			return errors.New("The virtual machine has terminated unexpectedly during startup") //nolint:staticcheck // as VirtualBox writes it
+			return errors.New("The virtual machine has terminated unexpectedly during startup")
 		}
 	case "controlvm":
 		return b.control(how, args[2])
 	default:
-		return fmt.Errorf("Invalid command '%s'.", args[0]) //nolint:staticcheck // as VirtualBox writes it
+		return fmt.Errorf("Invalid command '%s'.", args[0])
 	}
 	return nil
 }
@@ -217,9 +217,9 @@ func (b *box) do(how behaviour, args []string, out io.Writer) error {
 func (b *box) control(how behaviour, verb string) error {
 	switch {
 	case b.State == "poweroff" || b.State == "aborted":
-		return fmt.Errorf("Machine '%s' is not currently running.", b.Name) //nolint:staticcheck // as VirtualBox writes it
+		return fmt.Errorf("Machine '%s' is not currently running.", b.Name)
 	case verb == "acpipowerbutton" && b.State != "running":
-		return errors.New("Invalid machine state") //nolint:staticcheck // as VirtualBox writes it
+		return errors.New("Invalid machine state")
 	case verb == "acpipowerbutton" && how == deaf:
 	case verb == "acpipowerbutton", verb == "poweroff":
 		b.State = "poweroff"
@@ -228,7 +228,7 @@ func (b *box) control(how behaviour, verb string) error {
 	case verb == "test-abort": // what the end of the machine's process does
 		b.State = "aborted"
 	default:
-		return fmt.Errorf("Invalid parameter '%s'", verb) //nolint:staticcheck // as VirtualBox writes it
+		return fmt.Errorf("Invalid parameter '%s'", verb)
 	}
 	return nil
 }

@@ -104,7 +104,9 @@ func race(ctx context.Context, target machine.SSH) (*connection, error) {
 			if !over(ctx) { // else it failed for that
 				last = o.err
 			}
-			quietUntil, patience = time.Now(), firstPatience
+			if !errors.Is(o.err, errSilent) { // a machine that says no may say yes in a moment
+				quietUntil, patience = time.Now(), firstPatience
+			}
 			if _, wrong := errors.AsType[*HostKeyError](last); wrong {
 				return nil, last
 			}

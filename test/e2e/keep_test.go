@@ -43,14 +43,20 @@ spec:
 func (s *session) count() int {
 	s.t.Helper()
 	number := 0
-	s.eventually(time.Minute, "the counter's log", func(ctx context.Context) error {
-		out, err := s.try(ctx, "kubectl", "logs", "counter", "--tail=1")
-		if err == nil {
-			number, err = strconv.Atoi(strings.TrimSpace(out.stdout))
-		}
+	s.eventually(time.Minute, "the counter's log", func(ctx context.Context) (err error) {
+		number, err = s.counter(ctx)
 		return err
 	})
 	return number
+}
+
+// counter asks once.
+func (s *session) counter(ctx context.Context) (int, error) {
+	out, err := s.try(ctx, "kubectl", "logs", "counter", "--tail=1")
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(strings.TrimSpace(out.stdout))
 }
 
 // counts expects that the counter goes on from a number, and returns where it is.
@@ -60,11 +66,12 @@ func (s *session) counts(from int) int {
 	if now < from {
 		s.t.Errorf("the counter is at %d and was at %d", now, from)
 	}
-	s.eventually(time.Minute, "the counter to go on", func(context.Context) error {
-		if next := s.count(); next <= now {
-			return fmt.Errorf("it is at %d", next)
+	s.eventually(time.Minute, "the counter to go on", func(ctx context.Context) error {
+		next, err := s.counter(ctx)
+		if err == nil && next <= now {
+			err = fmt.Errorf("it is at %d", next)
 		}
-		return nil
+		return err
 	})
 	return now
 }
