@@ -391,8 +391,7 @@ func TestStartCancelled(t *testing.T) {
 
 func TestLibvirtHangs(t *testing.T) {
 	t.Parallel()
-	libvirt := &standIn{hang: make(chan struct{})}
-	defer close(libvirt.hang)
+	libvirt := &standIn{hang: make(chan struct{})} // nothing ever closes it: what would go on then has lost its folders
 	d := newDriver(t, libvirt, fake.NewRunner(t.TempDir(), nil))
 	d.limits.act, d.limits.grace = 100*time.Millisecond, 10*time.Millisecond
 	m := created(t, d, testSpec(t))
