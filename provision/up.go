@@ -35,7 +35,8 @@ const (
 
 // Up brings Kubernetes up on the machine behind runner, and returns when kubeadm is done and kube-proxy and CoreDNS are
 // created; use Ready to wait until all works. It is idempotent: on a machine that is done it only pushes certificates
-// that were renewed and sees to it that the kubelet runs; where an earlier call was cut off it goes on, and what another
+// that were renewed and sees to it that the kubelet runs, and after a boot that the controllers start once the API server
+// can serve them; where an earlier call was cut off it goes on, and what another
 // cluster left it clears away. report may be nil. Failures are fail.KubeadmFailed or fail.ProvisionFailed.
 func Up(ctx context.Context, runner machine.Runner, config Config, pki *PKI, report func(Phase)) error {
 	if report == nil {
@@ -63,17 +64,22 @@ type up struct {
 
 func (u *up) run(ctx context.Context) error {
 	u.report(Phase{"push", "Push keys and configuration"})
-	done, err := u.push(ctx)
-	if err != nil || done {
+	state, err := u.push(ctx)
+	if err != nil || state == running {
 		return err
 	}
-	if err := u.staticPods(ctx); err != nil {
-		return err
+	if state == fresh {
+		if err := u.staticPods(ctx); err != nil {
+			return err
+		}
 	}
 	// Until the API server has made what it starts with, everyone who asks for more takes away the time that it needs, and the
 	// controller-manager would give up after 10 s and be started again (cmd/kube-controller-manager/app, WaitForAPIServer).
 	if err := u.answering(ctx, "/healthz"); err != nil {
 		return err
+	}
+	if state == booted {
+		return u.controllers(ctx)
 	}
 	group, groupContext := errgroup.WithContext(ctx)
 	group.Go(func() error { return u.controllers(groupContext) })
@@ -85,9 +91,19 @@ func (u *up) run(ctx context.Context) error {
 	return u.sh(ctx, "mark", nil, `echo "$1" >"$2"`, u.fingerprint(), doneFile)
 }
 
+// found is what the push finds: it prints one of these, or nothing for a fresh machine.
+type found string
+
+const (
+	fresh   found = ""       // not brought up yet, or not to the end
+	booted  found = "booted" // brought up, and booted since; the controllers have been put aside again
+	running found = "done"   // brought up, and the API server runs
+)
+
 // pushScript unpacks its input. $1 is the fingerprint, $2 the file that says "done", $3 the one that says "began", $4 the
 // fingerprint of the certificates, $6 the file that has it. Those who use certificates are ended, and started again by
-// the kubelet and by systemd; the file is written last, so that none of it is left out when it is cut off.
+// the kubelet and by systemd; the file is written last, so that none of it is left out when it is cut off. On a machine that has booted the controllers
+// are put aside, as by deferScript.
 const pushScript = `set -e
 read -r done 2>/dev/null <"$2" || done=
 read -r began 2>/dev/null <"$3" || began=
@@ -101,8 +117,12 @@ if [ "$done" = "$1" ]; then
 		done
 		echo "$4" >"$6"
 	fi
+	cd /etc/kubernetes/manifests
+	if ! grep -qsx kube-apiserver /proc/[0-9]*/comm; then
+		for f in kube-controller-manager.yaml kube-scheduler.yaml; do [ ! -e "$f" ] || mv "$f" ../skiff/; done
+	fi
 	systemctl start --no-block kubelet
-	echo done
+	if [ -e ../skiff/kube-controller-manager.yaml ] || [ -e ../skiff/kube-scheduler.yaml ]; then echo booted; else echo done; fi
 	exit
 fi
 if [ -e /etc/kubernetes/manifests/etcd.yaml ] && [ "$began" != "$1" ]; then
@@ -116,18 +136,18 @@ echo "$4" >"$6"
 systemctl start --no-block kubelet`
 
 // push puts all files on the machine and starts the kubelet, unless the machine is done.
-func (u *up) push(ctx context.Context) (done bool, err error) {
+func (u *up) push(ctx context.Context) (found, error) {
 	files, err := u.files()
 	if err != nil {
-		return false, u.failed(fail.ProvisionFailed, "push", "push keys and configuration", err, nil)
+		return fresh, u.failed(fail.ProvisionFailed, "push", "push keys and configuration", err, nil)
 	}
 	packed, err := archive(files)
 	if err != nil {
-		return false, u.failed(fail.ProvisionFailed, "push", "push keys and configuration", err, nil)
+		return fresh, u.failed(fail.ProvisionFailed, "push", "push keys and configuration", err, nil)
 	}
 	var output bytes.Buffer
 	err = u.output(ctx, "push", bytes.NewReader(packed), &output, pushScript, u.fingerprint(), doneFile, beganFile, u.pki.fingerprint(), criSocket, certificatesFile)
-	return strings.TrimSpace(output.String()) == "done", err
+	return found(strings.TrimSpace(output.String())), err
 }
 
 // files are all that the machine needs before kubeadm starts.

@@ -27,7 +27,7 @@ import (
 
 // guest is a Runner without a machine. It tells commands apart by what only they contain.
 type guest struct {
-	done     bool  // what the push finds
+	found    found // what the push finds
 	kubeadm  error // what kubeadm ends with
 	block    bool  // kubeadm waits until it is cancelled
 	mu       sync.Mutex
@@ -56,9 +56,7 @@ func (g *guest) Run(ctx context.Context, cmd machine.Cmd) (machine.Result, error
 	switch kind {
 	case "push":
 		g.unpack(cmd.Stdin)
-		if g.done {
-			fmt.Fprintln(cmd.Stdout, "done")
-		}
+		fmt.Fprintln(cmd.Stdout, g.found)
 	case "manifests":
 		fmt.Fprintln(cmd.Stderr, "kubeadm's last words")
 		if g.block {
@@ -150,13 +148,25 @@ func TestUp(t *testing.T) {
 
 func TestUpOnDoneMachine(t *testing.T) {
 	t.Parallel()
-	g := &guest{done: true}
+	g := &guest{found: running}
 	u, _ := newUp(t, g, io.Discard)
 	if err := u.run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if !slices.Equal(g.commands, []string{"push"}) {
 		t.Errorf("got commands %q, want nothing but the push", g.commands)
+	}
+}
+
+func TestUpOnBootedMachine(t *testing.T) {
+	t.Parallel()
+	g := &guest{found: booted}
+	u, _ := newUp(t, g, io.Discard)
+	if err := u.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(g.commands, []string{"push", "controllers"}) {
+		t.Errorf("got commands %q, want the push, and then the controllers", g.commands)
 	}
 }
 
