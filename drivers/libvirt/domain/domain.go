@@ -55,7 +55,7 @@ func XML(spec machine.Spec, o Options) ([]byte, error) {
 	if o.Type == QEMU {
 		d.CPU.Mode = "maximum"
 		// The cache of translated code holds all of Kubernetes, which is otherwise translated again and again.
-		d.Features.TCG = &tcg{Cache: quantity{Unit: "MiB", Value: 512}}
+		d.Features.TCG = &tcg{Cache: quantity{Unit: "MiB", Value: 1024}}
 	}
 	text, err := xml.MarshalIndent(d, "", "  ")
 	return append(text, '\n'), err
