@@ -109,14 +109,54 @@ func (b *bench) measure(ctx context.Context, manifest string) error {
 	if err := b.meow(ctx, manifest); err != nil {
 		return err
 	}
-	if took, _, err = b.command(ctx, "stop"); err != nil {
+	if err := b.rounds(ctx, []step{
+		{"stop, memory kept", 5, []string{"stop"}},
+		{"start, resumed", 3, []string{"start"}},
+	}); err != nil {
 		return err
 	}
-	b.add("stop", took.Seconds(), "s", 0)
+	if err := b.rounds(ctx, []step{
+		{"snapshot save", 5, []string{"snapshot", "save", "bench"}},
+		{"snapshot restore", 3, []string{"snapshot", "restore", "bench"}},
+		{"snapshot delete", 0, []string{"snapshot", "delete", "bench"}},
+	}); err != nil {
+		return err
+	}
+	if took, _, err = b.command(ctx, "stop", "--shutdown"); err != nil {
+		return err
+	}
+	b.add("stop --shutdown", took.Seconds(), "s", 0)
 	if took, _, err = b.command(ctx, "start"); err != nil {
 		return err
 	}
-	b.add("start after stop", took.Seconds(), "s", 0)
+	b.add("start, booted again", took.Seconds(), "s", 0)
+	return nil
+}
+
+// step is a command of a round.
+type step struct {
+	what   string
+	budget float64 // seconds
+	args   []string
+}
+
+// rounds notes the median of each step over five rounds of all of them.
+func (b *bench) rounds(ctx context.Context, steps []step) error {
+	const count = 5
+	times := make([][]time.Duration, len(steps))
+	for range count {
+		for i, step := range steps {
+			took, _, err := b.command(ctx, step.args...)
+			if err != nil {
+				return err
+			}
+			times[i] = append(times[i], took)
+		}
+	}
+	for i, step := range steps {
+		slices.Sort(times[i])
+		b.add(fmt.Sprintf("%s, median of %d", step.what, count), times[i][count/2].Seconds(), "s", step.budget)
+	}
 	return nil
 }
 
