@@ -108,7 +108,8 @@ lint: ## Look for mistakes and for imports against the layers
 .PHONY: unit
 unit: ## Run unit and script tests with the race detector
 	@echo "== Unit and script tests"
-	go test -race -shuffle=on -tags $(TAGS) ./...
+	# A process with the race detector waits for a second before it ends, and tests start thousands of short ones.
+	GORACE=atexit_sleep_ms=0 go test -race -shuffle=on -timeout 20m -tags $(TAGS) ./...
 
 .PHONY: e2e
 e2e: deps image ## Run the tests in real virtual machines

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -128,12 +129,18 @@ type layerFile struct {
 	Count   int64  // what the guest wrote last; 0 when it wrote nothing here
 }
 
+// write replaces the whole of the file with one call, as the process may be killed at any moment: every layer is as long.
 func (l layerFile) write(path string) error {
 	content, err := json.Marshal(l)
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(path, append([]byte("QFI\xfb\x00\x00\x00\x03"), content...), 0o600)
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(file, "QFI\xfb\x00\x00\x00\x03%-1000s", content)
+	return errors.Join(err, file.Close())
 }
 
 func readLayer(path string) (l layerFile, err error) {

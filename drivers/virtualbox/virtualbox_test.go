@@ -58,18 +58,13 @@ func newDriver(program, guest string) *Driver {
 // registryVariable hands the folder of VirtualBox on to the process that the suite starts.
 const registryVariable = "SKIFF_TEST_VIRTUALBOX"
 
-func TestConformance(t *testing.T) { conforms(t, works) }
-
-func TestConformanceSlow(t *testing.T) { conforms(t, slow) }
-
-func conforms(t *testing.T, how behaviour) {
-	t.Helper()
+func TestConformance(t *testing.T) {
 	if os.Getenv(registryVariable) == "" {
 		t.Setenv(registryVariable, t.TempDir())
 	}
 	drivertest.Run(t, func(t *testing.T) drivertest.Target {
 		spec, guest := testSpec(t), t.TempDir()
-		d := newDriver(playingIn(t, os.Getenv(registryVariable), how), guest)
+		d := newDriver(playingIn(t, os.Getenv(registryVariable), works), guest)
 		d.options.Runner = func(machine.SSH) machine.Runner {
 			return &reachable{Runner: fake.NewRunner(guest, drivertest.Guest(spec)), driver: d, dir: spec.Dir}
 		}
@@ -155,7 +150,7 @@ func TestParse(t *testing.T) {
 // TestStop: a guest that does not listen is ended all the same.
 func TestStop(t *testing.T) {
 	t.Parallel()
-	for how, want := range map[behaviour]machine.State{works: machine.Running, deaf: machine.Running, paused: machine.Paused, guru: machine.Broken} {
+	for how, want := range map[behaviour]machine.State{works: machine.Running, slow: machine.Running, deaf: machine.Running, paused: machine.Paused, guru: machine.Broken} {
 		t.Run(string(how), func(t *testing.T) {
 			t.Parallel()
 			d := newDriver(playing(t, how), t.TempDir())
