@@ -105,10 +105,10 @@ lint: ## Look for mistakes and for imports against the layers
 	@echo "== Linting (the first run builds the linter)"
 	$(GOLANGCI_LINT) run ./...
 
+# A process with the race detector waits for a second before it ends, and tests start thousands of short ones.
 .PHONY: unit
 unit: ## Run unit and script tests with the race detector
 	@echo "== Unit and script tests"
-	# A process with the race detector waits for a second before it ends, and tests start thousands of short ones.
 	GORACE=atexit_sleep_ms=0 go test -race -shuffle=on -timeout 20m -tags $(TAGS) ./...
 
 .PHONY: e2e
