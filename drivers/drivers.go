@@ -19,6 +19,18 @@ type Driver interface {
 	Create(ctx context.Context, spec machine.Spec) (machine.Machine, error)
 	// Machine returns the handle of the machine that spec describes, whatever its state, without changing anything.
 	Machine(spec machine.Spec) machine.Machine
+	// Machines returns the machines of skiff that the technology itself knows of and lets this user see, whoever made
+	// them and whatever has become of their files, in no particular order. Those that run are always among them; those
+	// that do not only where the technology keeps a record of them.
+	Machines(ctx context.Context) ([]Found, error)
+}
+
+// Found is a machine as its technology knows it.
+type Found struct {
+	Cluster string        `json:"cluster"` // the profile that it was made for
+	Name    string        `json:"name"`    // as of machine.Spec
+	Dir     string        `json:"dir"`     // folder of its files, which may be gone
+	State   machine.State `json:"state"`   // Broken also when it does not answer
 }
 
 // Level says how much a Finding matters.

@@ -81,6 +81,7 @@ func createAndDelete(ctx context.Context, t *testing.T, target Target) {
 			t.Errorf("got a machine named %q, want %q", made.Name(), target.Spec.Name)
 		}
 		wantState(ctx, t, made, machine.Stopped)
+		wantListed(ctx, t, target, machine.Stopped)
 	}
 	wantState(ctx, t, handle, machine.Stopped)
 	wantState(ctx, t, target.Fresh().Machine(target.Spec), machine.Stopped)
@@ -91,6 +92,7 @@ func createAndDelete(ctx context.Context, t *testing.T, target Target) {
 	for range 2 {
 		must(t, "Delete", handle.Delete(ctx))
 		wantState(ctx, t, handle, machine.Absent)
+		wantListed(ctx, t, target, machine.Absent)
 	}
 	if after := listing(t, target.Spec); !slices.Equal(before, after) {
 		t.Errorf("before Create there were the files %q, after Delete %q", before, after)
@@ -147,6 +149,7 @@ func startAndStop(ctx context.Context, t *testing.T, target Target) {
 	for range 2 {
 		must(t, "Start", m.Start(ctx))
 		wantState(ctx, t, m, machine.Running)
+		wantListed(ctx, t, target, machine.Running)
 	}
 	other := target.Fresh().Machine(target.Spec)
 	wantState(ctx, t, other, machine.Running)
@@ -154,11 +157,13 @@ func startAndStop(ctx context.Context, t *testing.T, target Target) {
 	for range 2 {
 		must(t, "Stop by another process", other.Stop(ctx))
 		wantState(ctx, t, m, machine.Stopped)
+		wantListed(ctx, t, target, machine.Stopped)
 	}
 	must(t, "Start after Stop", m.Start(ctx))
 	wantState(ctx, t, other, machine.Running)
 	must(t, "Delete of a running machine by another process", other.Delete(ctx))
 	wantState(ctx, t, m, machine.Absent)
+	wantListed(ctx, t, target, machine.Absent)
 }
 
 func crash(ctx context.Context, t *testing.T, target Target) {
@@ -166,6 +171,7 @@ func crash(ctx context.Context, t *testing.T, target Target) {
 	must(t, "Start", m.Start(ctx))
 	must(t, "Crash", target.Crash(ctx, m))
 	wantState(ctx, t, m, machine.Stopped)
+	wantListed(ctx, t, target, machine.Stopped)
 	wantState(ctx, t, target.Fresh().Machine(target.Spec), machine.Stopped)
 	must(t, "Stop after a crash", m.Stop(ctx))
 	must(t, "Start after a crash", m.Start(ctx))
@@ -196,6 +202,27 @@ func wantState(ctx context.Context, t *testing.T, m machine.Machine, want machin
 	t.Helper()
 	if got, err := m.State(ctx); got != want || err != nil {
 		t.Fatalf("got state %s (%v), want %s", got, err, want)
+	}
+}
+
+// wantListed looks how another process finds the machine without being told of it. One that does not run may be missing.
+func wantListed(ctx context.Context, t *testing.T, target Target, want machine.State) {
+	t.Helper()
+	all, err := target.Fresh().Machines(ctx)
+	must(t, "Machines", err)
+	spec := target.Spec
+	got := machine.Absent
+	for _, one := range all {
+		if one.Dir != spec.Dir {
+			continue // of another test
+		}
+		if one.Cluster != spec.Cluster || one.Name != spec.Name || got != machine.Absent {
+			t.Errorf("the machine %q of cluster %q is listed as %+v, among %+v", spec.Name, spec.Cluster, one, all)
+		}
+		got = one.State
+	}
+	if got != want && (want != machine.Stopped || got != machine.Absent) {
+		t.Errorf("the machine is listed as %s, want %s", got, want)
 	}
 }
 

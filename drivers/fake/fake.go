@@ -24,6 +24,7 @@ type Op string
 const (
 	Create Op = "create"
 	State  Op = "state"
+	List   Op = "list" // Machines
 	Start  Op = "start"
 	Stop   Op = "stop"
 	Delete Op = "delete"
@@ -40,6 +41,9 @@ type Options struct {
 	Findings    []drivers.Finding `json:"findings"`    // what Check returns; none: one that is Good
 	Failures    map[Op]Failure    `json:"failures"`
 	Responses   Responses         `json:"responses"`
+	// Registry is a folder, made when it is needed, in which machines are noted also outside of their own folders, so that
+	// Machines finds them. It stands for what a hypervisor knows by itself. Empty: Machines finds none.
+	Registry string `json:"registry"`
 }
 
 // Failure makes one operation fail.
@@ -120,11 +124,23 @@ func (d *Driver) Create(ctx context.Context, spec machine.Spec) (machine.Machine
 // Machine returns the handle of the machine that spec describes.
 func (d *Driver) Machine(spec machine.Spec) machine.Machine { return d.machine(spec) }
 
+// Machines returns what is noted in the registry, also of machines whose folders are gone.
+func (d *Driver) Machines(ctx context.Context) (found []drivers.Found, err error) {
+	err = d.do(ctx, List, nil, func() (err error) {
+		found, err = registered(d.options.Registry)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list machines: %w", err)
+	}
+	return found, nil
+}
+
 func (d *Driver) machine(spec machine.Spec) *Machine {
 	return &Machine{
 		driver: d,
 		name:   spec.Name,
-		record: record{dir: spec.Dir},
+		record: record{dir: spec.Dir, registry: d.options.Registry, cluster: spec.Cluster, name: spec.Name},
 		runner: NewRunner(runnerDir(spec.Dir), d.options.Responses),
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -23,7 +25,7 @@ func testSpec(t *testing.T) machine.Spec {
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	options := fake.Options{Responses: fake.Responses{
+	options := fake.Options{Registry: t.TempDir(), Responses: fake.Responses{
 		{Prefix: []string{"sh", "-c", "exit 3"}, ExitCode: 3},
 		{Prefix: []string{"sleep"}, Hang: true},
 	}}
@@ -109,6 +111,37 @@ func TestFailureEnds(t *testing.T) {
 	}
 	if err := m.Start(t.Context()); err != nil {
 		t.Errorf("the second time: %v", err)
+	}
+}
+
+// What a hypervisor runs outlives its files.
+func TestMachinesOutliveTheirFolders(t *testing.T) {
+	t.Parallel()
+	spec := testSpec(t)
+	options := fake.Options{Registry: filepath.Join(t.TempDir(), "machines")}
+	if found, err := fake.New(options).Machines(t.Context()); err != nil || len(found) != 0 {
+		t.Errorf("at first: got %+v (%v), want nothing", found, err)
+	}
+	m, err := fake.New(options).Create(t.Context(), spec)
+	if err == nil {
+		err = m.Start(t.Context())
+	}
+	if err == nil {
+		err = os.RemoveAll(spec.Dir)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := fake.New(options).Machines(t.Context())
+	want := []drivers.Found{{Cluster: "dev", Name: "skiff", Dir: spec.Dir, State: machine.Running}}
+	if err != nil || !slices.Equal(found, want) {
+		t.Errorf("got %+v (%v), want %+v", found, err, want)
+	}
+	if err := fake.New(options).Machine(machine.Spec{Dir: spec.Dir}).Delete(t.Context()); err != nil {
+		t.Errorf("Delete: %v", err)
+	}
+	if found, err := fake.New(options).Machines(t.Context()); err != nil || len(found) != 0 {
+		t.Errorf("after Delete: got %+v (%v), want nothing", found, err)
 	}
 }
 

@@ -1,6 +1,8 @@
 package fake
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,11 +12,16 @@ import (
 
 	"github.com/google/renameio/v2"
 
+	"github.com/skiff-k8s/skiff/drivers"
 	"github.com/skiff-k8s/skiff/machine"
 )
 
 // record is what is on disk of a machine.
-type record struct{ dir string }
+type record struct {
+	dir           string
+	registry      string // empty: none
+	cluster, name string
+}
 
 // content is the record's file.
 type content struct {
@@ -49,7 +56,67 @@ func (r record) write(state machine.State) error {
 	if err != nil {
 		return err
 	}
-	return renameio.WriteFile(r.file(), raw, 0o600)
+	if err := renameio.WriteFile(r.file(), raw, 0o600); err != nil {
+		return err
+	}
+	return r.register(state)
+}
+
+// entry is the machine's file in the registry; its folder stands for the machine.
+func (r record) entry() string {
+	sum := sha256.Sum256([]byte(r.dir))
+	return filepath.Join(r.registry, hex.EncodeToString(sum[:8])+".json")
+}
+
+func (r record) register(state machine.State) error {
+	if r.registry == "" {
+		return nil
+	}
+	raw, err := json.Marshal(drivers.Found{Cluster: r.cluster, Name: r.name, Dir: r.dir, State: state})
+	if err == nil {
+		err = os.MkdirAll(r.registry, 0o700)
+	}
+	if err != nil {
+		return err
+	}
+	return renameio.WriteFile(r.entry(), raw, 0o600)
+}
+
+func (r record) unregister() error {
+	if r.registry == "" {
+		return nil
+	}
+	return absent(os.Remove(r.entry()))
+}
+
+// registered reads a registry.
+func registered(registry string) ([]drivers.Found, error) {
+	if registry == "" {
+		return nil, nil
+	}
+	entries, err := os.ReadDir(registry)
+	if err != nil {
+		return nil, absent(err)
+	}
+	var found []drivers.Found
+	for _, entry := range entries {
+		if filepath.Ext(entry.Name()) != ".json" { // one that is being written
+			continue
+		}
+		raw, err := os.ReadFile(filepath.Join(registry, entry.Name()))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it was deleted meanwhile
+		}
+		var one drivers.Found
+		if err == nil {
+			err = json.Unmarshal(raw, &one)
+		}
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, one)
+	}
+	return found, nil
 }
 
 // create leaves a machine that exists as it is.
@@ -107,6 +174,7 @@ func (r record) remove() error {
 		absent(os.Remove(r.part())),
 		absent(os.Remove(r.console())),
 		os.RemoveAll(runnerDir(r.dir)),
+		r.unregister(),
 	)
 }
 

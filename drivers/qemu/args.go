@@ -18,13 +18,16 @@ const (
 	tcg accelerator = "tcg" // software emulation
 )
 
+// listens makes QEMU wait for connections on the socket named before it, while the guest runs.
+const listens = ",server=on,wait=off"
+
 // args returns the arguments of the QEMU process that is the machine (QEMU documentation, "Invocation").
 func args(spec machine.Spec, accel accelerator) []string {
 	f := filesOf(spec)
 	list := []string{
-		"-name", "guest=" + escape("skiff "+spec.Cluster+" "+spec.Name),
+		"-name", guestName + escape(spec.Cluster+" "+spec.Name), // Machines finds it by this
 		"-pidfile", f.pid(),
-		"-qmp", "unix:" + escape(f.monitor()) + ",server=on,wait=off",
+		"-qmp", "unix:" + escape(f.monitor()) + listens,
 		"-chardev", "file,id=console,append=on,path=" + escape(f.console()),
 		"-serial", "chardev:console",
 	}

@@ -34,6 +34,11 @@ func find(pidFile string) (*process, error) {
 	if err != nil || id <= 1 {
 		return nil, nil //nolint:nilerr // QEMU was cut off while it wrote the number, so it does not run
 	}
+	return open(id, pidFile)
+}
+
+// open returns the process with that number if it was started with that pidFile, or nil.
+func open(id int, pidFile string) (*process, error) {
 	handle, err := os.FindProcess(id)
 	if err != nil {
 		return nil, fmt.Errorf("look for process %d: %w", id, err)

@@ -4,6 +4,7 @@ package qemu
 
 import (
 	"context"
+	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -14,4 +15,23 @@ import (
 func arguments(id int) ([]string, error) {
 	out, err := exec.CommandContext(context.Background(), "ps", "-ww", "-o", "command=", "-p", strconv.Itoa(id)).Output() //nolint:forbidigo // it ends at once
 	return strings.Fields(string(out)), err
+}
+
+// processes returns the words that this user's processes were started with by their numbers.
+func processes(ctx context.Context) (map[int][]string, error) {
+	out, err := output(ctx, "ps", "-x", "-U", strconv.Itoa(os.Getuid()), "-ww", "-o", "pid=", "-o", "command=")
+	if err != nil {
+		return nil, err
+	}
+	all := map[int][]string{}
+	for line := range strings.Lines(string(out)) {
+		words := strings.Fields(line)
+		if len(words) == 0 {
+			continue
+		}
+		if id, err := strconv.Atoi(words[0]); err == nil {
+			all[id] = words[1:]
+		}
+	}
+	return all, nil
 }

@@ -1,0 +1,85 @@
+package qemu
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/skiff-k8s/skiff/drivers"
+	"github.com/skiff-k8s/skiff/machine"
+)
+
+// A machine whose files were removed while it ran is still found; nobody else knows of it any more.
+func TestMachinesOutliveTheirFiles(t *testing.T) {
+	t.Parallel()
+	d := newDriver(t, works, t.TempDir())
+	m := started(t, d)
+	p, err := find(m.files.pid())
+	if err != nil || p == nil {
+		t.Fatalf("there is no process: %v", err)
+	}
+	defer p.release()
+	defer func() {
+		if err := p.end(t.Context(), d.limits.end); err != nil {
+			t.Error(err)
+		}
+	}()
+	want := drivers.Found{Cluster: "dev", Name: "skiff", Dir: m.spec.Dir, State: machine.Running}
+	wantFound(t, d, want)
+	if err := os.RemoveAll(m.spec.Dir); err != nil {
+		t.Fatal(err)
+	}
+	wantFound(t, d, want)
+	if err := os.RemoveAll(m.spec.RunDir); err != nil {
+		t.Fatal(err)
+	}
+	want.State = machine.Broken // nobody can ask it any more
+	wantFound(t, d, want)
+}
+
+func wantFound(t *testing.T, d *Driver, want drivers.Found) {
+	t.Helper()
+	found, err := d.Machines(t.Context())
+	if err != nil || !slices.Contains(found, want) {
+		t.Errorf("got %+v (%v), want %+v among them", found, err, want)
+	}
+}
+
+func TestSpecOf(t *testing.T) {
+	t.Parallel()
+	spec := machine.Spec{Cluster: "dev-1", Name: "skiff-m02", Dir: "/state/a,b c", RunDir: "/run/a,b"}
+	ours := append([]string{"qemu-system-x86_64"}, args(spec, tcg)...)
+	change := func(old, new string) []string {
+		var words []string
+		for _, word := range ours {
+			words = append(words, strings.Replace(word, old, new, 1))
+		}
+		return words
+	}
+	tests := []struct {
+		name  string
+		words []string
+		want  bool
+	}{
+		{"ours", ours, true},
+		{"words as ps tells them", strings.Fields(strings.Join(ours, " ")), true},
+		{"of libvirt", change("guest=skiff ", "guest=skiff-"), false},
+		{"of another name", change("guest=skiff ", "guest="), false},
+		{"with another pid file", change("qemu.pid", "pid"), false},
+		{"with another monitor", change("unix:", "tcp:"), false},
+		{"of three words", change("skiff-m02", "skiff m02"), false},
+		{"cut off", ours[:2], false},
+		{"in a shell", []string{"sh", "-c", strings.Join(ours, " ")}, false},
+		{"nothing", []string{""}, false},
+	}
+	for _, test := range tests {
+		got, ok := specOf(test.words)
+		if ok != test.want {
+			t.Errorf("%s: got %t, want %t", test.name, ok, test.want)
+		}
+		if ok && (got.Cluster != spec.Cluster || got.Name != spec.Name || got.Dir != spec.Dir || got.RunDir != spec.RunDir) {
+			t.Errorf("%s: got %+v, want %+v", test.name, got, spec)
+		}
+	}
+}
