@@ -25,7 +25,8 @@ type Driver interface {
 	Machines(ctx context.Context) ([]Found, error)
 }
 
-// Found is a machine as its technology knows it.
+// Found is a machine as its technology knows it. A machine.Spec with cluster, name and folder alone is enough for the
+// driver's Machine to delete it.
 type Found struct {
 	Cluster string        `json:"cluster"` // the profile that it was made for
 	Name    string        `json:"name"`    // as of machine.Spec

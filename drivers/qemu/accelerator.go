@@ -18,6 +18,7 @@ import (
 	"github.com/google/renameio/v2"
 	"golang.org/x/sys/unix"
 
+	"github.com/skiff-k8s/skiff/drivers/hostfiles"
 	"github.com/skiff-k8s/skiff/machine"
 )
 
@@ -106,7 +107,7 @@ func (d *Driver) probe(ctx context.Context, image machine.Image, accel accelerat
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return errSilent
 	case err != nil:
-		return fmt.Errorf("QEMU ended: %w: %s", err, lastLines(printed.end))
+		return fmt.Errorf("QEMU ended: %w: %s", err, hostfiles.LastLines(printed.end))
 	}
 	return errors.New("a test guest powered off before it was up")
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/Masterminds/semver/v3"
 
 	"github.com/skiff-k8s/skiff/drivers"
+	"github.com/skiff-k8s/skiff/drivers/hostfiles"
 )
 
 // minVersion is the first QEMU that has -netdev stream (QEMU wiki, "ChangeLog/7.2").
@@ -50,7 +51,7 @@ func versionOf(ctx context.Context, path string) (*semver.Version, error) {
 	if err != nil {
 		return nil, exec.ErrNotFound
 	}
-	out, err := output(ctx, found, "--version")
+	out, err := hostfiles.Output(ctx, found, "--version")
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +90,7 @@ func (d *Driver) checkAccelerator() drivers.Finding {
 
 // remedy is for a device that exists and is not open to this user; a device that is missing cannot be had by a command.
 func (d *Driver) remedy() string {
-	if exists(d.kvm) {
+	if hostfiles.Exists(d.kvm) {
 		return "sudo usermod -aG kvm $USER"
 	}
 	return ""

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/skiff-k8s/skiff/drivers"
+	"github.com/skiff-k8s/skiff/drivers/hostfiles"
 	"github.com/skiff-k8s/skiff/drivers/seed"
 	"github.com/skiff-k8s/skiff/machine"
 )
@@ -80,10 +81,10 @@ func (m *Machine) State(ctx context.Context) (machine.State, error) {
 			return state, err
 		}
 	}
-	if !exists(m.files.disk()) {
+	if !hostfiles.Exists(m.files.disk()) {
 		return machine.Absent, nil
 	}
-	if err := m.files.checkDisk(m.spec.Image.Disk); err != nil {
+	if err := hostfiles.CheckDisk(m.files.disk(), m.spec); err != nil {
 		return machine.Broken, err
 	}
 	return machine.Stopped, nil
@@ -155,7 +156,7 @@ func (m *Machine) Start(ctx context.Context) error {
 	case p != nil:
 		defer p.release()
 		err = m.resume(ctx, p)
-	case !exists(m.files.disk()):
+	case !hostfiles.Exists(m.files.disk()):
 		err = errors.New("it does not exist")
 	default:
 		err = m.boot(ctx)
@@ -180,13 +181,13 @@ func (m *Machine) resume(ctx context.Context, p *process) error {
 }
 
 func (m *Machine) boot(ctx context.Context) error {
-	if err := m.files.checkDisk(m.spec.Image.Disk); err != nil {
+	if err := hostfiles.CheckDisk(m.files.disk(), m.spec); err != nil {
 		return err
 	}
 	if err := seed.Write(ctx, m.files.seed(), m.spec); err != nil {
-		return diskFull(err, m.spec.Dir)
+		return hostfiles.DiskFull(err, m.spec.Dir)
 	}
-	if err := m.files.rotate(); err != nil {
+	if err := hostfiles.Rotate(m.files.console()); err != nil {
 		return err
 	}
 	// A socket that is left of a QEMU that died would be in the way of the new one's.
@@ -236,7 +237,7 @@ func (m *Machine) launch(ctx context.Context, accel accelerator) error {
 	}
 	_ = cmd.Process.Kill()
 	<-ended
-	if last := tail(m.files.errors()); last != "" {
+	if last := hostfiles.Tail(m.files.errors()); last != "" {
 		return fmt.Errorf("%w: %s", err, last)
 	}
 	return err

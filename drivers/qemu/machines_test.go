@@ -15,16 +15,6 @@ func TestMachinesOutliveTheirFiles(t *testing.T) {
 	t.Parallel()
 	d := newDriver(t, works, t.TempDir())
 	m := started(t, d)
-	p, err := find(m.files.pid())
-	if err != nil || p == nil {
-		t.Fatalf("there is no process: %v", err)
-	}
-	defer p.release()
-	defer func() {
-		if err := p.end(t.Context(), d.limits.end); err != nil {
-			t.Error(err)
-		}
-	}()
 	want := drivers.Found{Cluster: "dev", Name: "skiff", Dir: m.spec.Dir, State: machine.Running}
 	wantFound(t, d, want)
 	if err := os.RemoveAll(m.spec.Dir); err != nil {
@@ -36,6 +26,14 @@ func TestMachinesOutliveTheirFiles(t *testing.T) {
 	}
 	want.State = machine.Broken // nobody can ask it any more
 	wantFound(t, d, want)
+	// What was found is enough to end it.
+	found := machine.Spec{Cluster: want.Cluster, Name: want.Name, Dir: want.Dir}
+	if err := d.Machine(found).Delete(t.Context()); err != nil {
+		t.Errorf("Delete: %v", err)
+	}
+	if all, err := d.Machines(t.Context()); err != nil || slices.Contains(all, want) {
+		t.Errorf("after Delete: got %+v (%v), want it gone", all, err)
+	}
 }
 
 func wantFound(t *testing.T, d *Driver, want drivers.Found) {

@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+
+	"github.com/skiff-k8s/skiff/drivers/hostfiles"
 )
 
 // arguments returns the words that a process was started with. ps does not tell words from blanks within them, so a path
@@ -19,7 +21,7 @@ func arguments(id int) ([]string, error) {
 
 // processes returns the words that this user's processes were started with by their numbers.
 func processes(ctx context.Context) (map[int][]string, error) {
-	out, err := output(ctx, "ps", "-x", "-U", strconv.Itoa(os.Getuid()), "-ww", "-o", "pid=", "-o", "command=")
+	out, err := hostfiles.Output(ctx, "ps", "-x", "-U", strconv.Itoa(os.Getuid()), "-ww", "-o", "pid=", "-o", "command=")
 	if err != nil {
 		return nil, err
 	}

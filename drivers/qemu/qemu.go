@@ -7,16 +7,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
-	"strings"
-	"syscall"
 	"time"
 
 	"github.com/skiff-k8s/skiff/drivers"
+	"github.com/skiff-k8s/skiff/drivers/hostfiles"
 	"github.com/skiff-k8s/skiff/drivers/seed"
-	"github.com/skiff-k8s/skiff/fail"
-	"github.com/skiff-k8s/skiff/internal/host"
 	"github.com/skiff-k8s/skiff/machine"
 )
 
@@ -83,65 +78,19 @@ func (d *Driver) Create(ctx context.Context, spec machine.Spec) (machine.Machine
 		return nil, fmt.Errorf("create machine %q: %w", spec.Name, err)
 	}
 	defer release()
-	if exists(m.files.disk()) {
+	if hostfiles.Exists(m.files.disk()) {
 		return m, nil
 	}
 	if err := d.create(ctx, m); err != nil {
 		err = errors.Join(err, m.files.remove())
-		return nil, diskFull(fmt.Errorf("create machine %q: %w", spec.Name, err), spec.Dir)
+		return nil, hostfiles.DiskFull(fmt.Errorf("create machine %q: %w", spec.Name, err), spec.Dir)
 	}
 	return m, nil
 }
 
 func (d *Driver) create(ctx context.Context, m *Machine) error {
-	if !exists(m.spec.Image.Disk) {
-		return fmt.Errorf("the image's disk %q is not there", m.spec.Image.Disk)
-	}
 	if err := seed.Write(ctx, m.files.seed(), m.spec); err != nil {
 		return err
 	}
-	part := m.files.diskPart()
-	// The arguments after "--" cannot be taken for options, whatever the paths are.
-	_, err := output(ctx, d.options.QEMUImg, "create", "-q", "-f", "qcow2", "-F", "raw", "-b", m.spec.Image.Disk,
-		"--", part, fmt.Sprint(m.spec.DiskBytes))
-	if err != nil {
-		return fmt.Errorf("make its disk: %w", err)
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	return os.Rename(part, m.files.disk())
-}
-
-// output runs a program on the host to its end; its error tells the last of what it complained about.
-func output(ctx context.Context, program string, args ...string) ([]byte, error) {
-	out, err := exec.CommandContext(ctx, program, args...).Output()
-	if ctx.Err() != nil {
-		return nil, fmt.Errorf("run %s: %w", program, ctx.Err())
-	}
-	if failed, ok := errors.AsType[*exec.ExitError](err); ok {
-		return nil, fmt.Errorf("run %s: %w: %s", program, err, lastLines(failed.Stderr))
-	}
-	return out, err
-}
-
-// diskFull makes err a fail.HostDiskFull when the disk that holds dir is the cause. Programs say so only in words, so
-// after a failure the disk is asked.
-func diskFull(err error, dir string) error {
-	free, unknown := host.FreeBytes(dir)
-	const nothing = 1 << 20 // bytes; less than the smallest machine takes
-	if !errors.Is(err, syscall.ENOSPC) && (unknown != nil || free >= nothing) {
-		return err
-	}
-	return &fail.Error{ID: fail.HostDiskFull, Err: err, Hint: "Free some space on the disk that holds " + dir + "."}
-}
-
-// lastLines returns the end of what a program printed, in one line.
-func lastLines(printed []byte) string {
-	lines := strings.FieldsFunc(string(printed), func(r rune) bool { return r == '\n' || r == '\r' })
-	const enough = 3
-	if len(lines) > enough {
-		lines = lines[len(lines)-enough:]
-	}
-	return strings.Join(lines, "; ")
+	return hostfiles.CreateDisk(ctx, d.options.QEMUImg, m.files.disk(), m.spec)
 }

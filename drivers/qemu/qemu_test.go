@@ -15,6 +15,7 @@ import (
 	"github.com/skiff-k8s/skiff/drivers"
 	"github.com/skiff-k8s/skiff/drivers/drivertest"
 	"github.com/skiff-k8s/skiff/drivers/fake"
+	"github.com/skiff-k8s/skiff/drivers/hostfiles"
 	"github.com/skiff-k8s/skiff/machine"
 	"github.com/skiff-k8s/skiff/provision/ssh"
 )
@@ -391,10 +392,10 @@ func TestConsoleIsRotated(t *testing.T) {
 		if err := os.Truncate(m.ConsoleLog(), size); err != nil {
 			t.Fatal(err)
 		}
-		if err := m.files.rotate(); err != nil {
+		if err := hostfiles.Rotate(m.files.console()); err != nil {
 			t.Fatal(err)
 		}
-		if got, want := exists(older(m.ConsoleLog())), size > 1<<20; got != want {
+		if got, want := hostfiles.Exists(hostfiles.Older(m.ConsoleLog())), size > 1<<20; got != want {
 			t.Errorf("a log of %d bytes was moved aside: %t, want %t", size, got, want)
 		}
 	}

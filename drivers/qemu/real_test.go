@@ -16,6 +16,7 @@ import (
 
 	"github.com/skiff-k8s/skiff/drivers"
 	"github.com/skiff-k8s/skiff/drivers/drivertest"
+	"github.com/skiff-k8s/skiff/drivers/hostfiles"
 	"github.com/skiff-k8s/skiff/machine"
 	"github.com/skiff-k8s/skiff/provision/ssh"
 )
@@ -37,7 +38,7 @@ func TestRealConformance(t *testing.T) {
 		t.Cleanup(func() {
 			if t.Failed() {
 				f := filesOf(spec)
-				t.Logf("console: %s\nQEMU: %s", tail(f.console()), tail(f.errors()))
+				t.Logf("console: %s\nQEMU: %s", hostfiles.Tail(f.console()), hostfiles.Tail(f.errors()))
 			}
 		})
 		return target
@@ -59,7 +60,7 @@ func TestRealGuest(t *testing.T) {
 	waiting, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	if err := m.Wait(waiting); err != nil {
-		t.Fatalf("%v; console: %s", err, tail(m.ConsoleLog()))
+		t.Fatalf("%v; console: %s", err, hostfiles.Tail(m.ConsoleLog()))
 	}
 	t.Logf("commands run after %s", time.Since(begun))
 	tests := []struct {

@@ -5,14 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"sync"
-	"time"
 
-	"github.com/skiff-k8s/skiff/machine"
+	"github.com/skiff-k8s/skiff/drivers/hostfiles"
+	"github.com/skiff-k8s/skiff/drivers/poweroff"
 )
-
-// powerTick is how often a guest is asked to power off: one that still boots does not hear.
-const powerTick = 3 * time.Second
 
 // Stop asks the guest to power off in two ways: with the power button, and with a command over its Runner, as not every
 // guest listens to the button and the network may be gone. When neither has worked within the time limit, it ends QEMU.
@@ -23,9 +19,14 @@ func (m *Machine) Stop(ctx context.Context) error {
 	return nil
 }
 
-// Delete ends QEMU without asking the guest, and removes all files that the driver made.
+// Delete ends QEMU without asking the guest, and removes all files that the driver made. A QEMU whose files were removed
+// already is found by its arguments, as Machines finds it.
 func (m *Machine) Delete(ctx context.Context) error {
-	err := m.ending(ctx, func(ctx context.Context, p *process) error { return p.end(ctx, m.driver.limits.end) })
+	end := func(ctx context.Context, p *process) error { return p.end(ctx, m.driver.limits.end) }
+	err := m.ending(ctx, end)
+	if err == nil && !hostfiles.Exists(m.files.pid()) {
+		err = m.endLost(ctx, end)
+	}
 	if err == nil {
 		err = m.files.remove()
 	}
@@ -53,6 +54,27 @@ func (m *Machine) ending(ctx context.Context, end func(context.Context, *process
 	return end(ctx, p)
 }
 
+// endLost calls end with the machine's process when there is one that has lost its pid file.
+func (m *Machine) endLost(ctx context.Context, end func(context.Context, *process) error) error {
+	all, err := processes(ctx)
+	if err != nil {
+		return err
+	}
+	for id, words := range all {
+		spec, ok := specOf(words)
+		if !ok || spec.Dir != m.spec.Dir || spec.Cluster != m.spec.Cluster || spec.Name != m.spec.Name {
+			continue
+		}
+		p, err := open(id, m.files.pid())
+		if err != nil || p == nil {
+			return err
+		}
+		defer p.release()
+		return end(ctx, p)
+	}
+	return nil
+}
+
 // powerOff goes on to end the process when the guest does not listen, or cannot.
 func (m *Machine) powerOff(ctx context.Context, p *process) error {
 	if ended, err := m.askToEnd(ctx, p); ended || err != nil {
@@ -63,36 +85,11 @@ func (m *Machine) powerOff(ctx context.Context, p *process) error {
 
 // askToEnd asks the guest until it has powered off, the time limit is over, or it cannot be asked.
 func (m *Machine) askToEnd(ctx context.Context, p *process) (ended bool, err error) {
-	var command sync.WaitGroup
-	defer command.Wait()
-	commanding, cancel := context.WithCancel(ctx)
-	defer cancel()
-	command.Go(func() { m.commandPowerOff(commanding) })
-	for end := time.Now().Add(m.driver.options.StopTimeout); time.Now().Before(end); {
-		if err := m.pressPower(ctx, p); err != nil {
-			return !p.alive(), ctx.Err()
-		}
-		if ended, err := p.waitFor(ctx, min(powerTick, time.Until(end))); ended || err != nil {
-			return ended, err
-		}
-	}
-	return false, ctx.Err()
-}
-
-// commandPowerOff tells the guest's service manager, as soon as it can be reached.
-func (m *Machine) commandPowerOff(ctx context.Context) {
-	ticker := time.NewTicker(powerTick)
-	defer ticker.Stop()
-	for {
-		if _, err := m.runner.Run(ctx, machine.Cmd{Args: []string{"systemctl", "--no-block", "poweroff"}}); err == nil {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-	}
+	return poweroff.Ask(ctx, poweroff.Guest{
+		Press:  func(ctx context.Context) error { return m.pressPower(ctx, p) },
+		Ended:  p.waitFor,
+		Runner: m.runner,
+	}, m.driver.options.StopTimeout)
 }
 
 func (m *Machine) pressPower(ctx context.Context, p *process) error {

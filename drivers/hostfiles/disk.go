@@ -1,0 +1,89 @@
+// Package hostfiles makes and looks after the files that every driver of virtual machines keeps on the host: a disk that is
+// a layer over the image's, the log of the serial console, and the lock on the folder that holds them.
+package hostfiles
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"syscall"
+
+	"github.com/skiff-k8s/skiff/fail"
+	"github.com/skiff-k8s/skiff/internal/host"
+	"github.com/skiff-k8s/skiff/machine"
+)
+
+// Part is where a disk is made before it takes its place.
+func Part(disk string) string { return disk + ".part" }
+
+// CreateDisk makes the machine's disk at path, a layer over the image's, with the program qemu-img. The disk takes its
+// place in one step, so that a machine can be said to exist when its disk does.
+func CreateDisk(ctx context.Context, qemuImg, path string, spec machine.Spec) error {
+	if !Exists(spec.Image.Disk) {
+		return fmt.Errorf("the image's disk %q is not there", spec.Image.Disk)
+	}
+	// The arguments after "--" cannot be taken for options, whatever the paths are.
+	_, err := Output(ctx, qemuImg, "create", "-q", "-f", "qcow2", "-F", "raw", "-b", spec.Image.Disk,
+		"--", Part(path), fmt.Sprint(spec.DiskBytes))
+	if err != nil {
+		return fmt.Errorf("make its disk: %w", err)
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return os.Rename(Part(path), path)
+}
+
+// CheckDisk returns what is wrong with the machine's disk at path, as far as a look at it shows.
+func CheckDisk(path string, spec machine.Spec) error {
+	disk, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = disk.Close() }()
+	// QEMU documentation, "interop/qcow2": magic number and version, both big-endian.
+	var header struct{ Magic, Version uint32 }
+	const magic = 0x514649fb
+	if err := binary.Read(disk, binary.BigEndian, &header); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("read its disk: %w", err)
+	}
+	if header.Magic != magic || header.Version < 2 || header.Version > 3 {
+		return fmt.Errorf("its disk %s is no qcow2 file", path)
+	}
+	if !Exists(spec.Image.Disk) {
+		return fmt.Errorf("the disk of its image, %s, is not there", spec.Image.Disk)
+	}
+	return nil
+}
+
+// DiskFull makes err a fail.HostDiskFull when the disk that holds dir is the cause. Programs say so only in words, so
+// after a failure the disk is asked.
+func DiskFull(err error, dir string) error {
+	free, unknown := host.FreeBytes(dir)
+	const nothing = 1 << 20 // bytes; less than the smallest machine takes
+	if !errors.Is(err, syscall.ENOSPC) && (unknown != nil || free >= nothing) {
+		return err
+	}
+	return &fail.Error{ID: fail.HostDiskFull, Err: err, Hint: "Free some space on the disk that holds " + dir + "."}
+}
+
+// Exists reports whether there is a file at path.
+func Exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+// Remove removes files, whichever of them are there.
+func Remove(paths ...string) error {
+	var problems []error
+	for _, path := range paths {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			problems = append(problems, err)
+		}
+	}
+	return errors.Join(problems...)
+}
