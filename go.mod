@@ -31,6 +31,7 @@ require (
 	k8s.io/apimachinery v0.37.2
 	k8s.io/client-go v0.37.2
 	k8s.io/klog/v2 v2.140.0
+	libvirt.org/go/libvirt v1.11006.0
 	sigs.k8s.io/yaml v1.6.0
 )
 

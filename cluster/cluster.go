@@ -129,9 +129,24 @@ func (m *Manager) save(c config.Cluster) error {
 	return store.Write(m.Home.Cluster(c.Profile).File(), content, 0o600)
 }
 
+// driver returns the cluster's driver, with what was decided about it. Settings of another driver give fail.FlagInvalid.
+func (m *Manager) driver(c config.Cluster) (drivers.Driver, error) {
+	driver, err := m.Drivers(c.Driver)
+	settings := drivers.Settings{LibvirtURI: c.LibvirtURI}
+	if err != nil || settings == (drivers.Settings{}) {
+		return driver, err
+	}
+	configurable, ok := driver.(drivers.Configurable)
+	if !ok {
+		return nil, fail.New(fail.FlagInvalid, "use driver "+driver.Name(), "--libvirt-uri is for the driver libvirt").
+			WithNext("skiff start -p %s --driver libvirt --libvirt-uri %s", c.Profile, c.LibvirtURI)
+	}
+	return configurable.With(settings)
+}
+
 // machine returns the handle of the cluster's machine; nothing is changed.
 func (m *Manager) machine(c config.Cluster) (machine.Machine, machine.Spec, error) {
-	driver, err := m.Drivers(c.Driver)
+	driver, err := m.driver(c)
 	if err != nil {
 		return nil, machine.Spec{}, err
 	}

@@ -9,7 +9,7 @@ import (
 
 // tellSpeed says so when guests run slowly here, and why.
 func (s *start) tellSpeed(ctx context.Context, image machine.Image) {
-	driver, err := s.Drivers(s.config.Driver)
+	driver, err := s.driver(s.config)
 	if err != nil {
 		return // whoever needs the driver meets the error
 	}

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ import (
 // default.
 type Wanted struct {
 	Driver            *string
+	LibvirtURI        *string
 	CPUs              *int
 	MemoryMiB         *int
 	DiskBytes         *int64
@@ -102,6 +104,7 @@ func (m *Manager) settle(ctx context.Context, o StartOptions) (c config.Cluster,
 	set(&c.MemoryMiB, o.Wanted.MemoryMiB)
 	set(&c.DiskBytes, o.Wanted.DiskBytes)
 	set(&c.Driver, o.Wanted.Driver)
+	set(&c.LibvirtURI, o.Wanted.LibvirtURI)
 	set(&c.Offline, o.Wanted.Offline)
 	c.APIServerNames = union(c.APIServerNames, o.Wanted.APIServerNames)
 	c.APIServerIPs = union(c.APIServerIPs, o.Wanted.APIServerIPs)
@@ -117,12 +120,17 @@ func (m *Manager) settle(ctx context.Context, o StartOptions) (c config.Cluster,
 		}
 	}
 	driver, err := m.Drivers(c.Driver)
-	if err != nil {
-		problems = append(problems, err)
-	} else {
+	if err == nil {
 		c.Driver = driver.Name()
-		problems = append(problems, immutable(stored, c), works(ctx, driver))
+		err = immutable(stored, c)
 	}
+	if err == nil {
+		driver, err = m.driver(c)
+	}
+	if err == nil {
+		err = works(ctx, driver)
+	}
+	problems = append(problems, err)
 	if err := errors.Join(problems...); err != nil || stored != nil {
 		return c, stored, err
 	}
@@ -172,6 +180,9 @@ func immutable(old *config.Cluster, new config.Cluster) error {
 	if old.Driver != new.Driver {
 		problems = append(problems, refuse("--driver", old.Driver, new.Driver))
 	}
+	if old.LibvirtURI != new.LibvirtURI {
+		problems = append(problems, refuse("--libvirt-uri", place(old.LibvirtURI), place(new.LibvirtURI)))
+	}
 	if old.DiskBytes != new.DiskBytes {
 		problems = append(problems, refuse("--disk-size", gib(old.DiskBytes), gib(new.DiskBytes)))
 	}
@@ -181,13 +192,16 @@ func immutable(old *config.Cluster, new config.Cluster) error {
 	return errors.Join(problems...)
 }
 
+// place names a URI that may be the driver's default.
+func place(uri string) string { return cmp.Or(uri, "the default") }
+
 func gib(bytes int64) string { return fmt.Sprintf("%dg", bytes>>30) }
 
 // works refuses a driver that cannot make machines here.
 func works(ctx context.Context, driver drivers.Driver) error {
 	for _, finding := range driver.Check(ctx) {
 		if finding.Level == drivers.Failure {
-			return fail.New(fail.DriverUnhealthy, "use driver "+driver.Name(), "%s", finding.Text).WithNext("%s", finding.Remedy)
+			return fail.New(cmp.Or(finding.ID, fail.DriverUnhealthy), "use driver "+driver.Name(), "%s", finding.Text).WithNext("%s", finding.Remedy)
 		}
 	}
 	return nil

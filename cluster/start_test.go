@@ -369,6 +369,51 @@ func TestImmutable(t *testing.T) {
 	w.fails(cluster.StartOptions{Profile: "dev", Wanted: cluster.Wanted{Driver: new("another")}}, fail.SpecImmutable)
 }
 
+// configurable is a fake driver that takes settings.
+type configurable struct {
+	*fake.Driver
+	settings *drivers.Settings // the last that it was given
+}
+
+func (c configurable) With(settings drivers.Settings) (drivers.Driver, error) {
+	*c.settings = settings
+	if settings.LibvirtURI == "bad" {
+		return nil, fail.New(fail.LibvirtURIInvalid, "use it", "it is bad")
+	}
+	return c.Driver, nil
+}
+
+func TestDriverSettings(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	wanting := func(uri string) cluster.StartOptions {
+		return cluster.StartOptions{Profile: "dev", Wanted: cluster.Wanted{LibvirtURI: &uri}}
+	}
+	w.fails(wanting("here"), fail.FlagInvalid) // the fake has no settings
+	var given drivers.Settings
+	w.Drivers = func(string) (drivers.Driver, error) { return configurable{fake.New(w.driver), &given}, nil }
+	w.fails(wanting("bad"), fail.LibvirtURIInvalid)
+	started := w.starts(wanting("here"))
+	if started.Config.LibvirtURI != "here" || given.LibvirtURI != "here" {
+		t.Errorf("got %q in the cluster's file and %q in the driver, want here", started.Config.LibvirtURI, given.LibvirtURI)
+	}
+	given = drivers.Settings{}
+	w.starts(w.options())
+	if given.LibvirtURI != "here" {
+		t.Errorf("without the flag the driver was given %+v, want what is stored", given)
+	}
+	w.fails(wanting("there"), fail.SpecImmutable)
+	w.driver.Name = "another"
+	w.fails(cluster.StartOptions{Profile: "dev", Wanted: cluster.Wanted{Driver: new("another")}}, fail.SpecImmutable)
+}
+
+func TestFindingWithAnIDOfItsOwn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.driver.Findings = []drivers.Finding{{Name: "libvirt", Level: drivers.Failure, Text: "It refuses.", Remedy: "ask it", ID: fail.LibvirtNoAccess}}
+	w.fails(w.options(), fail.LibvirtNoAccess)
+}
+
 func TestLocked(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

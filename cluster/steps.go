@@ -80,7 +80,7 @@ func (s *start) create() Step {
 		Text: fmt.Sprintf("Create machine %s (%s, %d CPUs, %d MiB)", s.config.Profile, s.config.Driver, s.config.CPUs, s.config.MemoryMiB),
 		Why:  s.why("there is no cluster "+s.config.Profile, "the cluster has no machine"),
 		Do: func(ctx context.Context, _ Report) error {
-			driver, err := s.Drivers(s.config.Driver)
+			driver, err := s.driver(s.config)
 			if err != nil {
 				return err
 			}

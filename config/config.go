@@ -37,6 +37,7 @@ type Cluster struct {
 	Kind              string     `json:"kind"`
 	Profile           string     `json:"profile"`
 	Driver            string     `json:"driver"`
+	LibvirtURI        string     `json:"libvirtURI,omitempty"` // where libvirt is; empty: the driver's default
 	CPUs              int        `json:"cpus"`
 	MemoryMiB         int        `json:"memoryMiB"`
 	DiskBytes         int64      `json:"diskBytes"`

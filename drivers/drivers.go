@@ -5,6 +5,7 @@ package drivers
 import (
 	"context"
 
+	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/machine"
 )
 
@@ -50,6 +51,28 @@ type Finding struct {
 	Level  Level  `json:"level"`  // pass, warn or fail
 	Text   string `json:"text"`   // what was found, one sentence
 	Remedy string `json:"remedy"` // the command that mends it; empty when nothing is to be done
+	// ID is the failure that a start meets here; empty: fail.DriverUnhealthy.
+	ID fail.ID `json:"-"`
+}
+
+// Settings are what a user decided for one cluster about its driver. Each driver knows some of them; the zero value
+// decides nothing.
+type Settings struct {
+	LibvirtURI string
+}
+
+// Configurable is a driver that some settings are for.
+type Configurable interface {
+	// With returns a driver with these settings; d itself stays as it is. Those that it does not know, or cannot take,
+	// give an error with an ID.
+	With(settings Settings) (Driver, error)
+}
+
+// Pauser is a machine that can be halted in memory.
+type Pauser interface {
+	// Pause halts the guest's processors: the state is Paused then, and Start lets the guest go on. It is nil when the
+	// guest is paused already, and an error when it does not run.
+	Pause(ctx context.Context) error
 }
 
 // Consoler is a machine whose console output is kept in a file on the host.

@@ -39,6 +39,11 @@ const (
 	ManifestInvalid       ID = "MANIFEST_INVALID"
 	DriverNotFound        ID = "DRIVER_NOT_FOUND"
 	DriverUnhealthy       ID = "DRIVER_UNHEALTHY"
+	LibvirtURIInvalid     ID = "LIBVIRT_URI_INVALID"
+	LibvirtUnreachable    ID = "LIBVIRT_UNREACHABLE"
+	LibvirtNoAccess       ID = "LIBVIRT_NO_ACCESS"
+	LibvirtLost           ID = "LIBVIRT_LOST"
+	DomainForeign         ID = "DOMAIN_FOREIGN"
 	KubeconfigUnreadable  ID = "KUBECONFIG_UNREADABLE"
 	KubeconfigNotWritable ID = "KUBECONFIG_NOT_WRITABLE"
 	ClusterNotFound       ID = "CLUSTER_NOT_FOUND"
@@ -71,6 +76,7 @@ func Table() []Kind {
 		{FlagInvalid, CodeUsage, "A flag, argument or its value is not understood.", "See the command's --help for the values it takes."},
 		{FlagUnsupported, CodeUsage, "A minikube flag or command that has no place in skiff.", "The message names skiff's way."},
 		{ProfileInvalid, CodeUsage, "The profile name cannot be used.", "Use 1 to 63 of a-z, 0-9 and -, beginning and ending with a letter or digit."},
+		{LibvirtURIInvalid, CodeUsage, "--libvirt-uri does not name the QEMU of this host.", "Use qemu:///session or qemu:///system."},
 		{ConfigInvalid, CodeConfig, "The settings file cannot be read.", "Mend the file, or remove it to return to the defaults."},
 		{ConfigUnknownKey, CodeConfig, "A setting has a name that skiff does not know.", "Run `skiff config view` for the names."},
 		{StateCorrupt, CodeConfig, "The file that describes a cluster cannot be read.", "The cluster's disk is untouched; `skiff delete` removes it."},
@@ -78,6 +84,9 @@ func Table() []Kind {
 		{ManifestInvalid, CodeConfig, "A manifest cannot be read or raised to a served version.", "Mend the place that the message names."},
 		{DriverNotFound, CodeHost, "No driver has that name, or none works here.", "Name one of the drivers listed."},
 		{DriverUnhealthy, CodeHost, "The driver cannot make machines on this host.", "Run the command that the finding names."},
+		{LibvirtUnreachable, CodeHost, "libvirt is not there or does not answer.", "Install or start it, or use `--driver qemu`, which needs no daemon."},
+		{LibvirtNoAccess, CodeHost, "libvirt refuses this user.", "Use `--libvirt-uri qemu:///session`, or `--driver qemu`; neither needs a group."},
+		{LibvirtLost, CodeHost, "libvirt ended in the middle of a command.", "Start it again and run the same command again to go on."},
 		{KubeconfigUnreadable, CodeHost, "The kubeconfig exists and cannot be read or parsed.", "Mend the file or set KUBECONFIG to another; it was not changed."},
 		{KubeconfigNotWritable, CodeHost, "The kubeconfig cannot be written.", "Mend owner and mode of the file; nothing was changed."},
 		{ClusterNotFound, CodeNotFound, "There is no cluster of that name.", "List the clusters, or start one."},
@@ -86,6 +95,7 @@ func Table() []Kind {
 		{ClusterLocked, CodeConflict, "Another command holds the cluster.", "Wait for it to end, or end it."},
 		{ClusterNotRunning, CodeConflict, "The cluster exists and does not run.", "Start it."},
 		{SpecImmutable, CodeConflict, "The change needs a new cluster.", "Use another profile, or delete the cluster first."},
+		{DomainForeign, CodeConflict, "libvirt has a domain with the name of the machine that is not skiff's; it is left alone.", "Rename that domain, or use another profile."},
 		{PortInUse, CodeConflict, "A port that the cluster needs is taken.", "End the process that holds it."},
 		{MemoryTooSmall, CodeResources, "That is too little memory for Kubernetes.", "Give at least 1536 MiB."},
 		{HostMemoryLow, CodeResources, "The host has less memory than was asked for.", "Ask for less, or stop another cluster."},

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/skiff-k8s/skiff/drivers"
+	"github.com/skiff-k8s/skiff/drivers/libvirt"
 	"github.com/skiff-k8s/skiff/drivers/qemu"
 	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/machine"
@@ -23,8 +24,9 @@ type Options struct {
 	AcceleratorMemory string
 }
 
-// Names returns the names of the drivers, in the order in which Auto tries them.
-func Names() []string { return []string{"qemu"} }
+// Names returns the names of the drivers, in the order in which Auto tries them: qemu comes first, as it needs nothing but
+// a program.
+func Names() []string { return []string{"qemu", "libvirt"} }
 
 // New returns the driver of that name or alias. "auto" gives the first one whose Check has no Failure, and when none is
 // so, the first one, whose findings say what to do. An unknown name gives fail.DriverNotFound.
@@ -34,21 +36,28 @@ func New(ctx context.Context, name string, options Options) (drivers.Driver, err
 		return first(ctx, options), nil
 	case "qemu", "qemu2":
 		return newQEMU(options), nil
-	case "libvirt", "kvm2", "kvm", "ssh", "generic", "vfkit", "virtualbox", "podman", "docker":
+	case "libvirt", "kvm2", "kvm":
+		return newLibvirt(options), nil
+	case "ssh", "generic", "vfkit", "virtualbox", "podman", "docker":
 		return nil, fail.New(fail.DriverNotFound, "use driver "+name, "it is not in this version of skiff; there is: %s", strings.Join(Names(), ", "))
 	}
 	return nil, fail.New(fail.DriverNotFound, "use driver "+name, "no driver has that name; there is: %s", strings.Join(Names(), ", "))
 }
 
 // All returns every driver, in the order of Names, for looking at what this host can do.
-func All(options Options) []drivers.Driver { return []drivers.Driver{newQEMU(options)} }
-
-func newQEMU(options Options) drivers.Driver {
-	return qemu.New(qemu.Options{
-		Runner: func(target machine.SSH) machine.Runner { return ssh.New(target) },
-		Memory: options.AcceleratorMemory,
-	})
+func All(options Options) []drivers.Driver {
+	return []drivers.Driver{newQEMU(options), newLibvirt(options)}
 }
+
+func newQEMU(options Options) *qemu.Driver {
+	return qemu.New(qemu.Options{Runner: runner, Memory: options.AcceleratorMemory})
+}
+
+func newLibvirt(options Options) drivers.Driver {
+	return libvirt.New(libvirt.Options{Runner: runner, QEMU: newQEMU(options)})
+}
+
+func runner(target machine.SSH) machine.Runner { return ssh.New(target) }
 
 func first(ctx context.Context, options Options) drivers.Driver {
 	all := All(options)

@@ -15,9 +15,11 @@ func TestNew(t *testing.T) {
 		{name: "qemu2", want: "qemu"},
 		{name: "auto", want: "qemu"},
 		{name: "", want: "qemu"},
-		{name: "kvm2", problem: "not in this version of skiff; there is: qemu"},
-		{name: "ssh", problem: "not in this version of skiff; there is: qemu"},
-		{name: "quemu", problem: "no driver has that name; there is: qemu"},
+		{name: "libvirt", want: "libvirt"},
+		{name: "kvm2", want: "libvirt"},
+		{name: "kvm", want: "libvirt"},
+		{name: "ssh", problem: "not in this version of skiff; there is: qemu, libvirt"},
+		{name: "quemu", problem: "no driver has that name; there is: qemu, libvirt"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

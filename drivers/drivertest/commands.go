@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/skiff-k8s/skiff/drivers/fake"
 	"github.com/skiff-k8s/skiff/machine"
 )
 
@@ -20,10 +22,13 @@ func commands(ctx context.Context, t *testing.T, target Target) {
 	}
 	must(t, "Start", m.Start(ctx))
 	must(t, "wait for the guest", wait(ctx, m))
+	wantListed(ctx, t, target, machine.Running)
+	size(ctx, t, m, target.Spec)
+	address(ctx, t, m, target.Spec)
 	runs(ctx, t, m)
 	ends(ctx, t, m)
 	puts(ctx, t, m)
-	together(ctx, t, m)
+	inParallel(ctx, t, m)
 	wantState(ctx, t, m, machine.Running)
 	// A guest that is up powers off when it is asked, well before the driver loses patience.
 	must(t, "Stop", m.Stop(ctx))
@@ -32,6 +37,66 @@ func commands(ctx context.Context, t *testing.T, target Target) {
 	must(t, "wait for the guest again", wait(ctx, m))
 	if got, err := m.Run(ctx, machine.Cmd{Args: []string{"cat", putPath}}); err != nil || string(got.Stdout) != "new" {
 		t.Errorf("after a restart the file is %q (%v), want %q", got.Stdout, err, "new")
+	}
+	address(ctx, t, m, target.Spec)
+}
+
+// size looks that the guest has the processors and the memory that were asked for.
+func size(ctx context.Context, t *testing.T, m machine.Machine, spec machine.Spec) {
+	t.Helper()
+	if spec.CPUs == 0 {
+		return
+	}
+	got, err := m.Run(ctx, machine.Cmd{Args: strings.Fields(askCPUs)})
+	if want := online(spec.CPUs); err != nil || strings.TrimSpace(string(got.Stdout)) != want {
+		t.Errorf("the guest has the processors %q (%v), want %q", got.Stdout, err, want)
+	}
+	got, err = m.Run(ctx, machine.Cmd{Args: strings.Fields(askMemory)})
+	var kib int
+	for line := range strings.Lines(string(got.Stdout)) {
+		_, _ = fmt.Sscanf(line, "MemTotal: %d kB", &kib)
+	}
+	// The kernel keeps a part for itself, less than a tenth of the smallest machine.
+	if least := spec.MemoryMiB * 9 / 10; err != nil || kib>>10 > spec.MemoryMiB || kib>>10 < least {
+		t.Errorf("the guest has %d MiB of memory (%v), want %d to %d", kib>>10, err, least, spec.MemoryMiB)
+	}
+}
+
+// address looks that the guest has the address of its Spec, whatever it had been before.
+func address(ctx context.Context, t *testing.T, m machine.Machine, spec machine.Spec) {
+	t.Helper()
+	if !spec.Network.Address.IsValid() {
+		return
+	}
+	got, err := m.Run(ctx, machine.Cmd{Args: strings.Fields(askAddress)})
+	if err != nil || !strings.Contains(string(got.Stdout), " "+spec.Network.Address.String()+" ") {
+		t.Errorf("the guest's address is %q (%v), want %s", got.Stdout, err, spec.Network.Address)
+	}
+}
+
+// What the suite asks guests, besides cat and stat of files that it has put there.
+const (
+	askCPUs    = "cat /sys/devices/system/cpu/online"
+	askMemory  = "cat /proc/meminfo"
+	askAddress = "ip -o -4 address show dev eth0"
+)
+
+// online is how Linux writes that all of n processors are in use.
+func online(n int) string {
+	if n == 1 {
+		return "0"
+	}
+	return fmt.Sprintf("0-%d", n-1)
+}
+
+// Guest returns what a guest that is only played answers to the suite. Files that were put there it answers itself.
+func Guest(spec machine.Spec) fake.Responses {
+	return fake.Responses{
+		{Prefix: []string{"sh", "-c", "exit 3"}, ExitCode: 3},
+		{Prefix: []string{"sleep"}, Hang: true},
+		{Prefix: strings.Fields(askCPUs), Stdout: online(spec.CPUs) + "\n"},
+		{Prefix: strings.Fields(askMemory), Stdout: fmt.Sprintf("MemTotal:       %d kB\nMemFree:  1024 kB\n", spec.MemoryMiB<<10-70<<10)},
+		{Prefix: strings.Fields(askAddress), Stdout: fmt.Sprintf("2: eth0    inet %s scope global eth0\n", spec.Network.Address)},
 	}
 }
 
@@ -109,8 +174,8 @@ func (r *brokenReader) Read(p []byte) (int, error) {
 	return copy(p, "half"), nil
 }
 
-// together runs several commands at a time.
-func together(ctx context.Context, t *testing.T, m machine.Machine) {
+// inParallel runs several commands at a time.
+func inParallel(ctx context.Context, t *testing.T, m machine.Machine) {
 	t.Helper()
 	var group sync.WaitGroup
 	for _, text := range []string{"one", "two", "three"} {

@@ -6,8 +6,11 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,7 +21,8 @@ import (
 // Target is a driver with a machine that does not exist yet.
 type Target struct {
 	Driver drivers.Driver
-	// Spec describes the machine. Its folders exist.
+	// Spec describes the machine. Its folders exist. The suite gives it other names. Where CPUs is 0, or the address is
+	// none, the driver does not decide about size or address.
 	Spec machine.Spec
 	// Fresh returns a driver as another process would have it, which knows nothing but the files.
 	Fresh func() drivers.Driver
@@ -29,30 +33,55 @@ type Target struct {
 // limit bounds each part of the suite; a guest under emulation takes most of a minute to boot on a busy host.
 const limit = 5 * time.Minute
 
-// Run runs the suite. newTarget is called once for each of its parts, which run one after the other. Guests have the
-// programs cat, sh, sleep and stat, or answer as if they had.
+// Run runs the suite. newTarget is called for each of its parts, which run one after the other; a part with two machines
+// calls it twice. Guests have the programs that Guest answers for, or answer as it does. One part starts the test binary
+// again with the running test alone and kills it, so newTarget is called in that process too.
 func Run(t *testing.T, newTarget func(t *testing.T) Target) {
 	t.Helper()
-	parts := []struct {
-		name string
-		run  func(context.Context, *testing.T, Target)
-	}{
-		{"create and delete", createAndDelete},
-		{"absent", absent},
-		{"cancelled creation leaves nothing", cancelCreate},
-		{"start and stop", startAndStop},
-		{"recovers after a crash", crash},
-		{"commands and files", commands},
+	if file := os.Getenv(controlVariable); file != "" {
+		control(t, newTarget, file)
+		return
 	}
-	for _, part := range parts {
-		t.Run(part.name, func(t *testing.T) {
+	shortest := func(spec *machine.Spec) { spec.Cluster, spec.Name = "a", "0" }
+	longest := func(spec *machine.Spec) {
+		spec.Cluster, spec.Name = "0"+strings.Repeat("-", 61)+"z", "a"+strings.Repeat("-9", 31)
+	}
+	usual := func(*machine.Spec) {}
+	parts := []struct {
+		name  string
+		names func(*machine.Spec)
+		run   func(context.Context, *testing.T, Target)
+	}{
+		{"create and delete", usual, createAndDelete},
+		{"absent", usual, absent},
+		{"cancelled creation leaves nothing", usual, cancelCreate},
+		{"start and stop", shortest, startAndStop},
+		{"recovers after a crash", usual, crash},
+		{"outlives the process that started it", usual, outlive},
+		{"commands and files", longest, commands},
+	}
+	run := func(name string, part func(ctx context.Context, t *testing.T)) {
+		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), limit)
 			defer cancel()
+			part(ctx, t)
+		})
+	}
+	for _, part := range parts {
+		run(part.name, func(ctx context.Context, t *testing.T) {
 			target := newTarget(t)
+			part.names(&target.Spec)
 			defer cleanUp(ctx, t, target)
 			part.run(ctx, t, target)
 		})
 	}
+	run("two machines at once", func(ctx context.Context, t *testing.T) {
+		one, other := newTarget(t), newTarget(t)
+		other.Spec.Cluster += "-2"
+		defer cleanUp(ctx, t, one)
+		defer cleanUp(ctx, t, other)
+		together(ctx, t, one, other)
+	})
 }
 
 // cleanUp ends what a part that failed has left running.
@@ -179,6 +208,34 @@ func crash(ctx context.Context, t *testing.T, target Target) {
 	must(t, "Crash", target.Crash(ctx, m))
 	must(t, "Delete after a crash", m.Delete(ctx))
 	wantState(ctx, t, m, machine.Absent)
+}
+
+// together brings two machines of two clusters up and down at the same time. Neither waits for its guest.
+func together(ctx context.Context, t *testing.T, one, other Target) {
+	targets := []Target{one, other}
+	both := func(what string, do func(Target) error) {
+		t.Helper()
+		var group sync.WaitGroup
+		problems := make([]error, len(targets))
+		for i, target := range targets {
+			group.Go(func() { problems[i] = do(target) })
+		}
+		group.Wait()
+		must(t, what, errors.Join(problems...))
+	}
+	both("create two machines", func(target Target) error {
+		_, err := target.Driver.Create(ctx, target.Spec)
+		return err
+	})
+	both("start two machines", func(target Target) error { return target.Driver.Machine(target.Spec).Start(ctx) })
+	for _, target := range targets {
+		wantState(ctx, t, target.Driver.Machine(target.Spec), machine.Running)
+		wantListed(ctx, t, target, machine.Running)
+	}
+	must(t, "Delete of the one", one.Driver.Machine(one.Spec).Delete(ctx))
+	wantListed(ctx, t, one, machine.Absent)
+	wantState(ctx, t, other.Driver.Machine(other.Spec), machine.Running)
+	wantListed(ctx, t, other, machine.Running)
 }
 
 // create makes the machine that a part is about.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,16 +24,20 @@ func testSpec(t *testing.T) machine.Spec {
 	return machine.Spec{Cluster: "dev", Name: "skiff", Dir: t.TempDir(), RunDir: t.TempDir()}
 }
 
+// registryVariable hands the registry on to the process that the suite starts.
+const registryVariable = "SKIFF_TEST_FAKE_REGISTRY"
+
 func TestConformance(t *testing.T) {
-	t.Parallel()
-	options := fake.Options{Registry: t.TempDir(), Responses: fake.Responses{
-		{Prefix: []string{"sh", "-c", "exit 3"}, ExitCode: 3},
-		{Prefix: []string{"sleep"}, Hang: true},
-	}}
+	if os.Getenv(registryVariable) == "" {
+		t.Setenv(registryVariable, t.TempDir())
+	}
 	drivertest.Run(t, func(t *testing.T) drivertest.Target {
+		spec := testSpec(t)
+		spec.CPUs, spec.MemoryMiB, spec.Network.Address = 2, 2048, netip.MustParsePrefix("192.168.127.2/24")
+		options := fake.Options{Registry: os.Getenv(registryVariable), Responses: drivertest.Guest(spec)}
 		return drivertest.Target{
 			Driver: fake.New(options),
-			Spec:   testSpec(t),
+			Spec:   spec,
 			Fresh:  func() drivers.Driver { return fake.New(options) },
 			Crash:  func(_ context.Context, m machine.Machine) error { return m.(*fake.Machine).Crash() },
 		}

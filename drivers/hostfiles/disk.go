@@ -60,6 +60,34 @@ func CheckDisk(path string, spec machine.Spec) error {
 	return nil
 }
 
+// CheckLayer returns an error unless the disk at path is a layer over that of the machine's image, as one that was made
+// earlier may not be.
+func CheckLayer(path string, spec machine.Spec) error {
+	disk, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = disk.Close() }()
+	// QEMU documentation, "interop/qcow2".
+	var header struct {
+		Magic, Version uint32
+		NameOffset     uint64
+		NameSize       uint32
+	}
+	if err := binary.Read(disk, binary.BigEndian, &header); err != nil {
+		return fmt.Errorf("read the disk %s: %w", path, err)
+	}
+	const most = 1023 // bytes of the name, by the same page
+	name := make([]byte, min(header.NameSize, most))
+	if _, err := disk.ReadAt(name, int64(header.NameOffset)); err != nil { //nolint:gosec // an offset that is too large gives an error
+		return fmt.Errorf("read the disk %s: %w", path, err)
+	}
+	if string(name) != spec.Image.Disk {
+		return fmt.Errorf("the disk %s is there already and is a layer over %q, not over that of the image", path, name)
+	}
+	return nil
+}
+
 // DiskFull makes err a fail.HostDiskFull when the disk that holds dir is the cause. Programs say so only in words, so
 // after a failure the disk is asked.
 func DiskFull(err error, dir string) error {

@@ -66,10 +66,7 @@ func newDriver(t *testing.T, how behaviour, guest string) *Driver {
 	d := New(Options{
 		QEMU: playing(t, how), QEMUImg: playing(t, image), StopTimeout: 10 * time.Second,
 		Runner: func(machine.SSH) machine.Runner {
-			return fake.NewRunner(guest, fake.Responses{
-				{Prefix: []string{"sh", "-c", "exit 3"}, ExitCode: 3},
-				{Prefix: []string{"sleep"}, Hang: true},
-			})
+			return fake.NewRunner(guest, drivertest.Guest(machine.Spec{}))
 		},
 	})
 	d.kvm = filepath.Join(t.TempDir(), "none")
@@ -83,10 +80,7 @@ func TestConformance(t *testing.T) {
 		spec, guest := testSpec(t), t.TempDir()
 		d := newDriver(t, works, guest)
 		d.options.Runner = func(machine.SSH) machine.Runner {
-			return &reachable{Runner: fake.NewRunner(guest, fake.Responses{
-				{Prefix: []string{"sh", "-c", "exit 3"}, ExitCode: 3},
-				{Prefix: []string{"sleep"}, Hang: true},
-			}), machine: filesOf(spec)}
+			return &reachable{Runner: fake.NewRunner(guest, drivertest.Guest(spec)), machine: filesOf(spec)}
 		}
 		fresh := New(d.options)
 		fresh.kvm, fresh.limits = d.kvm, d.limits

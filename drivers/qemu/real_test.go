@@ -3,16 +3,10 @@ package qemu
 import (
 	"context"
 	"fmt"
-	"net"
-	"net/netip"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/containers/gvisor-tap-vsock/pkg/types"
-	"github.com/containers/gvisor-tap-vsock/pkg/virtualnetwork"
 
 	"github.com/skiff-k8s/skiff/drivers"
 	"github.com/skiff-k8s/skiff/drivers/drivertest"
@@ -21,13 +15,10 @@ import (
 	"github.com/skiff-k8s/skiff/provision/ssh"
 )
 
-// imageVariable names the folder of a guest image; with it the tests below boot real machines.
-const imageVariable = "SKIFF_TEST_IMAGE"
-
 // TestRealConformance boots real guests, about six times.
 func TestRealConformance(t *testing.T) {
 	memory := filepath.Join(t.TempDir(), "accelerator.json")
-	requireImage(t)
+	drivertest.Image(t)
 	drivertest.Run(t, func(t *testing.T) drivertest.Target {
 		spec := realSpec(t)
 		target := drivertest.Target{
@@ -47,7 +38,7 @@ func TestRealConformance(t *testing.T) {
 
 // TestRealGuest looks at what the seed disk made of the guest.
 func TestRealGuest(t *testing.T) {
-	requireImage(t)
+	drivertest.Image(t)
 	d, spec := realDriver(""), realSpec(t)
 	name, note := d.Accelerator(t.Context(), spec.Image)
 	t.Logf("accelerator: %s, %q", name, note)
@@ -96,13 +87,6 @@ func TestRealGuest(t *testing.T) {
 	}
 }
 
-func requireImage(t *testing.T) {
-	t.Helper()
-	if os.Getenv(imageVariable) == "" {
-		t.Skipf("set %s to the folder of a guest image to boot real machines", imageVariable)
-	}
-}
-
 func realDriver(memory string) *Driver {
 	return New(Options{
 		Memory: memory,
@@ -113,49 +97,9 @@ func realDriver(memory string) *Driver {
 // realSpec describes a machine of the image, in a network of its own.
 func realSpec(t *testing.T) machine.Spec {
 	t.Helper()
+	image := drivertest.Image(t)
 	spec := testSpec(t)
-	base, err := filepath.EvalSymlinks(os.Getenv(imageVariable))
-	if err != nil {
-		t.Fatal(err)
-	}
-	spec.Image = machine.Image{
-		Disk: filepath.Join(base, "disk.raw"), Kernel: filepath.Join(base, "vmlinuz"), Initrd: filepath.Join(base, "initrd"),
-		Cmdline: "console=ttyS0 root=/dev/vda rw rootfstype=ext4 net.ifnames=0 quiet",
-	}
-	spec.SSH.Address = serveNetwork(t, spec.Network)
+	spec.Image = image
+	spec.SSH.Address = drivertest.ServeNetwork(t, spec.Network)
 	return spec
-}
-
-// serveNetwork is the virtual network that the cluster's agent has otherwise. It returns where the guest's SSH server is
-// published.
-func serveNetwork(t *testing.T, n machine.Network) netip.AddrPort {
-	t.Helper()
-	free, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	published := netip.MustParseAddrPort(free.Addr().String())
-	_ = free.Close()
-	virtual, err := virtualnetwork.New(&types.Configuration{
-		MTU: 4000, Subnet: n.Address.Masked().String(), GatewayIP: n.Gateway.String(), GatewayMacAddress: "5a:94:ef:e4:0c:dd",
-		Forwards: map[string]string{published.String(): netip.AddrPortFrom(n.Address.Addr(), 22).String()},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", n.Socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = listener.Close() })
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			_ = virtual.AcceptQemu(context.WithoutCancel(t.Context()), conn)
-		}
-	}()
-	return published
 }

@@ -24,6 +24,7 @@ import (
 func startFlags() *pflag.FlagSet {
 	flags := pflag.NewFlagSet("start", pflag.ContinueOnError)
 	flags.StringP("driver", "d", "auto", "what makes the machine; auto is the first that works")
+	flags.String("libvirt-uri", "", "with the driver libvirt: qemu:///session (default, needs no group) or qemu:///system")
 	flags.StringP("memory", "m", "", "memory: 4096 (MiB), 4g or max (default a quarter of this computer's, 2048 to 6144 MiB)")
 	flags.String("cpus", "2", "processors: a number or max")
 	flags.String("disk-size", "20g", "size of the disk; it takes only what is used")
@@ -128,10 +129,13 @@ func (a *app) startOptions(cmd *cobra.Command, manager *cluster.Manager) (cluste
 	if driver, _ := cmd.Flags().GetString("vm-driver"); driver != "" {
 		w.Driver = &driver
 	}
-	for key, field := range map[string]**string{"driver": &w.Driver, "kubernetes-version": &w.KubernetesVersion} {
+	for key, field := range map[string]**string{"driver": &w.Driver, "libvirt-uri": &w.LibvirtURI, "kubernetes-version": &w.KubernetesVersion} {
 		if text := s.text(key); asked(key) && (key != "driver" || text != "auto" || !exists) {
 			*field = &text
 		}
+	}
+	if s.from("libvirt-uri") == fromFile && !slices.Contains([]string{"libvirt", "kvm2", "kvm"}, s.text("driver")) {
+		w.LibvirtURI = nil // in the settings file it is for those clusters that have the driver
 	}
 	for key, field := range map[string]*[]string{"addons": &w.Addons, "apiserver-names": &w.APIServerNames, "apiserver-ips": &w.APIServerIPs} {
 		if asked(key) {

@@ -1,0 +1,131 @@
+package libvirt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"time"
+
+	"github.com/skiff-k8s/skiff/fail"
+)
+
+// connection is what the driver needs of libvirt. Domains are named, as handles of them say nothing that a name does not.
+// A domain that is not there gives an error that wraps errNoDomain.
+type connection interface {
+	// Version tells the versions of libvirt and QEMU in a few words.
+	Version() (string, error)
+	// Capabilities returns libvirt's description of the host.
+	Capabilities() (string, error)
+	// Domains returns the names of all domains that this user may see.
+	Domains() ([]string, error)
+	// Mark returns skiff's element among the domain's metadata; empty when it has none.
+	Mark(name string) (string, error)
+	Condition(name string) (condition, error)
+	// Define makes the domain, or changes what it will be when it starts next.
+	Define(xml string) error
+	Start(name string) error
+	Suspend(name string) error
+	Resume(name string) error
+	// Press presses the power button.
+	Press(name string) error
+	// Destroy ends the domain without asking the guest, after QEMU has flushed its disks.
+	Destroy(name string) error
+	// Undefine forgets a domain, and what libvirt itself keeps of it: saved memory, snapshots' descriptions.
+	Undefine(name string) error
+	Close()
+}
+
+// condition is what libvirt says a domain is doing (libvirt documentation, "virDomainState").
+type condition string
+
+const (
+	running   condition = "running"
+	paused    condition = "paused"
+	ioError   condition = "paused after an error of its disk"
+	ending    condition = "shutting down"
+	off       condition = "shut off"
+	crashed   condition = "crashed"
+	suspended condition = "suspended by its guest"
+)
+
+// What goes wrong with a connection, as far as the driver tells it apart.
+var (
+	errNoDomain    = errors.New("there is no such domain")
+	errNotBuilt    = errors.New("this skiff was built without libvirt, as all are that are not for Linux or have no cgo")
+	errNoLibrary   = errors.New("the library of libvirt cannot be used")
+	errUnreachable = errors.New("libvirt does not answer")
+	errRefused     = errors.New("libvirt refuses this user")
+	errLost        = errors.New("the connection to libvirt was lost")
+)
+
+// do runs work with a connection of its own. When ctx ends, or limit is over, so does the ctx of work, and do returns
+// without waiting much longer for the call that is in progress: libvirt's calls cannot be cut off.
+func (d *Driver) do(ctx context.Context, limit time.Duration, work func(context.Context, connection) error) error {
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	if err := limited.Err(); err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	go func() {
+		c, err := d.connect(d.options.URI)
+		if err == nil {
+			defer c.Close()
+			err = work(limited, c)
+		}
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		return d.explain(err)
+	case <-limited.Done():
+	}
+	if ctx.Err() == nil {
+		return d.explain(fmt.Errorf("%w within %s", errUnreachable, limit))
+	}
+	grace := time.NewTimer(d.limits.grace)
+	defer grace.Stop()
+	select {
+	case err := <-done:
+		if err != nil && !errors.Is(err, ctx.Err()) {
+			return errors.Join(ctx.Err(), err)
+		}
+	case <-grace.C:
+	}
+	return ctx.Err()
+}
+
+// explain says what to do where the connection is at fault.
+func (d *Driver) explain(err error) error {
+	op := "use libvirt at " + d.options.URI
+	switch {
+	case errors.Is(err, errNotBuilt):
+		return fail.New(fail.LibvirtUnreachable, op, "%w", err).WithHint("Use another driver, or a skiff that was built for it.").WithNext("skiff start --driver qemu")
+	case errors.Is(err, errNoLibrary), errors.Is(err, errUnreachable):
+		return fail.New(fail.LibvirtUnreachable, op, "%w", err).WithNext("%s", remedy())
+	case errors.Is(err, errRefused):
+		return fail.New(fail.LibvirtNoAccess, op, "%w", err).
+			WithHint("Let this user use that libvirt, as with the group libvirt, or use --libvirt-uri %s, which needs no group.", SessionURI).
+			WithNext("sudo usermod -aG libvirt $USER")
+	case errors.Is(err, errLost):
+		return fail.New(fail.LibvirtLost, op, "%w", err).WithHint("Start libvirt again if it has ended, and run the same command again to go on.").
+			WithNext("%s", restart)
+	}
+	return err
+}
+
+const (
+	install = "sudo apt-get install libvirt-daemon-system libvirt-clients"
+	restart = "sudo systemctl restart libvirtd"
+)
+
+// remedy is the command for a libvirt that does not answer.
+func remedy() string {
+	for _, daemon := range []string{"libvirtd", "virtqemud", "/usr/sbin/libvirtd", "/usr/sbin/virtqemud"} {
+		if _, err := exec.LookPath(daemon); err == nil {
+			return restart
+		}
+	}
+	return install
+}

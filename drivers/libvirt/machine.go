@@ -1,0 +1,271 @@
+package libvirt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/skiff-k8s/skiff/drivers"
+	"github.com/skiff-k8s/skiff/drivers/hostfiles"
+	"github.com/skiff-k8s/skiff/drivers/libvirt/domain"
+	"github.com/skiff-k8s/skiff/drivers/seed"
+	"github.com/skiff-k8s/skiff/fail"
+	"github.com/skiff-k8s/skiff/machine"
+)
+
+var (
+	_ machine.Machine  = (*Machine)(nil)
+	_ drivers.Consoler = (*Machine)(nil)
+	_ drivers.Pauser   = (*Machine)(nil)
+)
+
+// Machine is a handle of one machine. Commands run in the guest through its Runner.
+type Machine struct {
+	machine.Runner
+	driver *Driver
+	spec   machine.Spec
+	files  domain.Files
+	domain string // its name
+}
+
+func (d *Driver) machine(spec machine.Spec) *Machine {
+	return &Machine{
+		Runner: d.options.Runner(spec.SSH), driver: d, spec: spec, domain: domain.Name(spec),
+		files: domain.Files{
+			Disk:    filepath.Join(spec.Dir, "disk.qcow2"),
+			Seed:    filepath.Join(spec.Dir, "seed.iso"),
+			Console: filepath.Join(spec.Dir, "console.log"),
+		},
+	}
+}
+
+// Name returns the machine's name.
+func (m *Machine) Name() string { return m.spec.Name }
+
+// ConsoleLog returns the file to which all is appended that the guest writes on its serial console. libvirt's log daemon
+// moves it aside when it has become large.
+func (m *Machine) ConsoleLog() string { return m.files.Console }
+
+// Wait returns once commands run in the guest, or when ctx ends with the reason why they did not.
+func (m *Machine) Wait(ctx context.Context) error {
+	if waiter, ok := m.Runner.(interface{ Wait(context.Context) error }); ok {
+		return waiter.Wait(ctx)
+	}
+	_, err := m.Run(ctx, machine.Cmd{Args: []string{"true"}})
+	return err
+}
+
+// exists reports whether the machine's domain is there. One of that name that is not the machine's gives
+// fail.DomainForeign.
+func (m *Machine) exists(c connection) (bool, error) {
+	text, err := c.Mark(m.domain)
+	if errors.Is(err, errNoDomain) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if mark, err := domain.ReadMark(text); err == nil && mark.Of(m.spec) {
+		return true, nil
+	}
+	return false, fail.New(fail.DomainForeign, "use the domain "+m.domain, "a domain of that name exists and is not skiff's: it lacks skiff's mark, and is left alone").
+		WithNext("virsh -c %s dumpxml %s", m.driver.options.URI, m.domain)
+}
+
+// State asks libvirt and, when the machine does not run, looks at its disk.
+func (m *Machine) State(ctx context.Context) (state machine.State, err error) {
+	state = machine.Broken
+	err = m.driver.do(ctx, m.driver.limits.answer, func(_ context.Context, c connection) error {
+		exists, err := m.exists(c)
+		if fail.Is(err, fail.DomainForeign) && !hostfiles.Exists(m.files.Disk) {
+			err = nil // somebody else's domain, and nothing of this machine; Create tells of it
+		}
+		if err != nil {
+			return err
+		}
+		now := off
+		if exists {
+			now, err = c.Condition(m.domain)
+		}
+		if !exists || errors.Is(err, errNoDomain) {
+			state = machine.Absent
+			return nil
+		}
+		if err == nil {
+			state, err = stateOf(now)
+		}
+		return err
+	})
+	if err == nil && state == machine.Stopped {
+		err = hostfiles.CheckDisk(m.files.Disk, m.spec)
+	}
+	if err != nil {
+		return machine.Broken, err
+	}
+	return state, nil
+}
+
+// stateOf translates what libvirt says.
+func stateOf(now condition) (machine.State, error) {
+	switch now {
+	case running, ending:
+		return machine.Running, nil
+	case paused, suspended:
+		return machine.Paused, nil
+	case off, crashed:
+		return machine.Stopped, nil
+	case ioError:
+		return machine.Broken, errors.New("QEMU stopped the guest because it cannot write its disk; is the host's disk full?")
+	}
+	return machine.Broken, fmt.Errorf("libvirt reports that the guest is %q", now)
+}
+
+// Start starts the domain with a new seed disk and returns once the guest executes. A paused guest goes on, and one whose
+// memory was saved, as with virsh managedsave, goes on where it was.
+func (m *Machine) Start(ctx context.Context) error {
+	release, err := hostfiles.Lock(ctx, m.spec.Dir)
+	if err != nil {
+		return fmt.Errorf("start machine %q: %w", m.spec.Name, err)
+	}
+	defer release()
+	err = m.driver.do(ctx, m.driver.limits.act, m.start)
+	if err != nil {
+		return fmt.Errorf("start machine %q: %w", m.spec.Name, err)
+	}
+	return nil
+}
+
+func (m *Machine) start(ctx context.Context, c connection) error {
+	exists, err := m.exists(c)
+	if err != nil {
+		return err
+	}
+	if !exists {
+		return errors.New("it does not exist")
+	}
+	now, err := c.Condition(m.domain)
+	if err != nil {
+		return err
+	}
+	switch now {
+	case running:
+		return nil
+	case paused, ioError, suspended:
+		return c.Resume(m.domain) // refused where the guest cannot go on
+	case ending:
+		if _, err := m.ended(ctx, c, m.driver.options.StopTimeout); err != nil {
+			return err
+		}
+	case crashed, off:
+	}
+	return m.boot(ctx, c)
+}
+
+func (m *Machine) boot(ctx context.Context, c connection) error {
+	if err := hostfiles.CheckDisk(m.files.Disk, m.spec); err != nil {
+		return err
+	}
+	if err := seed.Write(ctx, m.files.Seed, m.spec); err != nil {
+		return hostfiles.DiskFull(err, m.spec.Dir)
+	}
+	if err := m.prepareConsole(); err != nil {
+		return hostfiles.DiskFull(err, m.spec.Dir)
+	}
+	if err := m.define(ctx, c); err != nil { // the machine may have got other processors or memory
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := c.Start(m.domain); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil { // it ended during a call that cannot be cut off
+		return errors.Join(err, c.Destroy(m.domain))
+	}
+	return nil
+}
+
+// prepareConsole makes the console's log a file of this user, as libvirt's log daemon, which may be root, keeps owners.
+func (m *Machine) prepareConsole() error {
+	if err := hostfiles.Rotate(m.files.Console); err != nil {
+		return err
+	}
+	file, err := os.OpenFile(m.files.Console, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	return file.Close()
+}
+
+// define tells libvirt what the machine is.
+func (m *Machine) define(ctx context.Context, c connection) error {
+	capabilities, err := c.Capabilities()
+	if err != nil {
+		return err
+	}
+	labels, err := domain.Labels(capabilities, os.Getuid(), os.Getgid())
+	if err != nil {
+		return err
+	}
+	options := domain.Options{Type: domain.QEMU, Files: m.files, Labels: labels}
+	if accelerator, _ := m.driver.Accelerator(ctx, m.spec.Image); accelerator == string(domain.KVM) {
+		options.Type = domain.KVM
+	}
+	text, err := domain.XML(m.spec, options)
+	if err != nil {
+		return err
+	}
+	return c.Define(string(text))
+}
+
+// Pause stops the guest's processors and leaves it in memory; Start lets it go on.
+func (m *Machine) Pause(ctx context.Context) error {
+	err := m.driver.do(ctx, m.driver.limits.act, func(_ context.Context, c connection) error {
+		exists, err := m.exists(c)
+		if err == nil && !exists {
+			err = errors.New("it does not exist")
+		}
+		if err != nil {
+			return err
+		}
+		switch now, err := c.Condition(m.domain); {
+		case err != nil || now == paused:
+			return err
+		case now != running:
+			return fmt.Errorf("it is %s", now)
+		}
+		return c.Suspend(m.domain)
+	})
+	if err != nil {
+		return fmt.Errorf("pause machine %q: %w", m.spec.Name, err)
+	}
+	return nil
+}
+
+const endTick = 200 * time.Millisecond
+
+// ended waits until the domain does not run any more, for as long as limit. A libvirt that cannot be asked counts as a
+// domain that runs. The error is that of ctx alone.
+func (m *Machine) ended(ctx context.Context, c connection, limit time.Duration) (bool, error) {
+	timeout := time.NewTimer(limit)
+	defer timeout.Stop()
+	ticker := time.NewTicker(endTick)
+	defer ticker.Stop()
+	for {
+		switch now, err := c.Condition(m.domain); {
+		case errors.Is(err, errNoDomain), err == nil && (now == off || now == crashed):
+			return true, nil
+		}
+		select {
+		case <-ctx.Done():
+			return false, ctx.Err()
+		case <-timeout.C:
+			return false, nil
+		case <-ticker.C:
+		}
+	}
+}

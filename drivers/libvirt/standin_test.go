@@ -1,0 +1,171 @@
+package libvirt
+
+import (
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// standIn is a libvirt whose domains are files, so that several processes see the same. It fails where it is told to.
+type standIn struct {
+	dir  string
+	fail map[string]error // by method
+	deaf bool             // guests do not react to the power button
+	hang chan struct{}    // not nil: Start returns when it is closed
+	open error            // of connecting
+}
+
+var _ connection = (*standIn)(nil)
+
+// domainFile is a domain of the stand-in.
+type domainFile struct {
+	XML       string
+	Condition condition
+}
+
+func (s *standIn) connect(string) (connection, error) {
+	if s.open != nil {
+		return nil, s.open
+	}
+	return s, nil
+}
+
+func (s *standIn) path(name string) string { return filepath.Join(s.dir, name+".json") }
+
+func (s *standIn) read(method, name string) (domainFile, error) {
+	var d domainFile
+	if err := s.fail[method]; err != nil {
+		return d, err
+	}
+	raw, err := os.ReadFile(s.path(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return d, errNoDomain
+	}
+	if err == nil {
+		err = json.Unmarshal(raw, &d)
+	}
+	return d, err
+}
+
+func (s *standIn) write(name string, d domainFile) error {
+	raw, err := json.Marshal(d)
+	if err != nil {
+		return err
+	}
+	part := s.path(name) + ".part"
+	if err := os.WriteFile(part, raw, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(part, s.path(name))
+}
+
+// change brings a domain from one of the given conditions to another.
+func (s *standIn) change(method, name string, to condition, from ...condition) error {
+	d, err := s.read(method, name)
+	if err != nil {
+		return err
+	}
+	for _, one := range from {
+		if d.Condition == one {
+			d.Condition = to
+			return s.write(name, d)
+		}
+	}
+	return fmt.Errorf("%s: the domain is %s", method, d.Condition)
+}
+
+func (s *standIn) Version() (string, error) {
+	return "libvirt 9.0.0 with QEMU 7.2.22", s.fail["Version"]
+}
+
+func (s *standIn) Capabilities() (string, error) {
+	return "<capabilities><host><secmodel><model>none</model></secmodel></host></capabilities>", s.fail["Capabilities"]
+}
+
+func (s *standIn) Domains() ([]string, error) {
+	entries, err := os.ReadDir(s.dir)
+	var names []string
+	for _, entry := range entries {
+		if name, ok := strings.CutSuffix(entry.Name(), ".json"); ok {
+			names = append(names, name)
+		}
+	}
+	return names, errors.Join(err, s.fail["Domains"])
+}
+
+func (s *standIn) Mark(name string) (string, error) {
+	d, err := s.read("Mark", name)
+	if err != nil {
+		return "", err
+	}
+	var definition struct {
+		Metadata struct {
+			Inner string `xml:",innerxml"`
+		} `xml:"metadata"`
+	}
+	err = xml.Unmarshal([]byte(d.XML), &definition)
+	return definition.Metadata.Inner, err
+}
+
+func (s *standIn) Condition(name string) (condition, error) {
+	d, err := s.read("Condition", name)
+	return d.Condition, err
+}
+
+func (s *standIn) Define(text string) error {
+	if err := s.fail["Define"]; err != nil {
+		return err
+	}
+	var definition struct {
+		Name string `xml:"name"`
+	}
+	if err := xml.Unmarshal([]byte(text), &definition); err != nil {
+		return err
+	}
+	d, err := s.read("Define", definition.Name)
+	if errors.Is(err, errNoDomain) {
+		d.Condition = off
+	} else if err != nil {
+		return err
+	}
+	d.XML = text
+	return s.write(definition.Name, d)
+}
+
+func (s *standIn) Start(name string) error {
+	if s.hang != nil {
+		<-s.hang
+	}
+	return s.change("Start", name, running, off, crashed)
+}
+
+func (s *standIn) Suspend(name string) error { return s.change("Suspend", name, paused, running) }
+
+func (s *standIn) Resume(name string) error {
+	return s.change("Resume", name, running, paused, ioError, suspended)
+}
+
+func (s *standIn) Press(name string) error {
+	if s.deaf {
+		return s.change("Press", name, running, running)
+	}
+	return s.change("Press", name, off, running)
+}
+
+func (s *standIn) Destroy(name string) error {
+	return s.change("Destroy", name, off, running, paused, ioError, ending, crashed, suspended)
+}
+
+func (s *standIn) Undefine(name string) error {
+	if _, err := s.read("Undefine", name); err != nil {
+		return err
+	}
+	return os.Remove(s.path(name))
+}
+
+func (s *standIn) Close() {}
