@@ -12,12 +12,20 @@ SHELL := /bin/bash
 #   e2fsprogs zstd xz-utils                 its file system, and the compressed files inside it
 #   libseccomp-dev pkg-config gcc libc6-dev runc, and the race detector of the tests
 #   openssh-client curl ca-certificates     reaching guests and web pages by hand and in tests
+#   libvirt-daemon-system libvirt-clients libvirt-daemon-driver-qemu   tests of the driver for libvirt
 DEBIAN_PACKAGES := qemu-system-x86 qemu-utils mmdebstrap busybox-static cpio kmod e2fsprogs zstd xz-utils \
-	libseccomp-dev pkg-config gcc libc6-dev openssh-client curl ca-certificates
+	libseccomp-dev pkg-config gcc libc6-dev openssh-client curl ca-certificates \
+	libvirt-daemon-system libvirt-clients libvirt-daemon-driver-qemu
 
 VERSION ?= $(or $(shell git describe --tags --match 'v*' --dirty 2>/dev/null),v0.0.0-dev)
 COMMIT ?= $(or $(shell git rev-parse HEAD 2>/dev/null),unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+
+# The driver for libvirt needs cgo, and loads libvirt's library when skiff runs: neither the library nor its headers are
+# needed to build. Where go would use cgo, on Linux with a C compiler and not for another architecture, skiff has the driver;
+# CGO_ENABLED=0 gives a skiff without it, linked statically, for any system.
+CGO_ENABLED ?= $(if $(filter linux,$(shell go env GOOS)),$(shell go env CGO_ENABLED),0)
+TAGS := libvirt_dlopen,netgo,osusergo
 
 # Where skiff-image leaves the newest guest image, and skiff looks for it; store.Home.Built says the same.
 IMAGE ?= $(if $(SKIFF_HOME),$(SKIFF_HOME)/cache,$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/skiff)/images/current
@@ -32,7 +40,7 @@ GENERATORS := ./fail ./cmd/internal/cli
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: deps
 deps: ## Install the Debian packages needed (once; as root, or through sudo)
@@ -47,7 +55,7 @@ deps: ## Install the Debian packages needed (once; as root, or through sudo)
 .PHONY: build
 build: ## Build bin/skiff
 	@echo "== Building bin/skiff $(VERSION)"
-	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/skiff ./cmd/skiff
+	CGO_ENABLED=$(CGO_ENABLED) go build -tags $(TAGS) -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/skiff ./cmd/skiff
 
 .PHONY: image
 image: deps ## Build the guest image (about half an hour at first, seconds when nothing changed)
@@ -85,17 +93,27 @@ lint: ## Look for mistakes and for imports against the layers
 .PHONY: unit
 unit: ## Run unit and script tests with the race detector
 	@echo "== Unit and script tests"
-	go test -race -shuffle=on ./...
+	go test -race -shuffle=on -tags $(TAGS) ./...
 
 .PHONY: e2e
 e2e: deps image ## Run the tests in real virtual machines
-	@echo "== Driver conformance: qemu"
-	SKIFF_TEST_IMAGE='$(IMAGE)' go test -count=1 -timeout 20m -v ./drivers/qemu/...
 	@echo "== End to end"
-	SKIFF_TEST_IMAGE='$(IMAGE)' go test -tags e2e -count=1 -timeout 60m -v ./test/e2e/...
+	SKIFF_TEST_IMAGE='$(IMAGE)' go test -tags e2e,$(TAGS) -count=1 -timeout 60m -v -skip '$(DRIVER_TUTORIALS)' ./test/e2e/...
+
+# Tests of test/e2e that are about one driver.
+DRIVER_TUTORIALS := ^TestLibvirt
+
+.PHONY: test-drivers
+test-drivers: deps image ## Run the conformance of each driver against the real thing, and a short tutorial on each but the first
+	@for driver in qemu libvirt; do \
+		echo "== Driver conformance: $$driver"; \
+		SKIFF_TEST_IMAGE='$(IMAGE)' go test -tags $(TAGS) -count=1 -timeout 20m -v "./drivers/$$driver/..."; \
+	done
+	@echo "== A short tutorial on other drivers"
+	SKIFF_TEST_IMAGE='$(IMAGE)' go test -tags e2e,$(TAGS) -count=1 -timeout 20m -v -run '$(DRIVER_TUTORIALS)' ./test/e2e
 
 .PHONY: test
-test: deps fmt-check lint unit verify site image e2e ## Run everything that CI runs
+test: deps fmt-check lint unit verify site image test-drivers e2e ## Run everything that CI runs
 
 .PHONY: bench
 bench: deps image build ## Measure whole commands in a real virtual machine, beside their budgets

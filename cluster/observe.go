@@ -40,7 +40,9 @@ func (m *Manager) observe(ctx context.Context, c config.Cluster, exists bool) (o
 	if err != nil {
 		return seen, err
 	}
-	if seen.machine, err = vm.State(ctx); err != nil {
+	if seen.machine, err = vm.State(ctx); fail.Known(err) {
+		return seen, err
+	} else if err != nil {
 		return seen, fail.New(fail.MachineFailed, "look at the machine of cluster "+c.Profile, "%w", err).WithNext("skiff logs -p %s", c.Profile)
 	}
 	files := m.Home.Cluster(c.Profile)

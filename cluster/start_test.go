@@ -414,6 +414,15 @@ func TestFindingWithAnIDOfItsOwn(t *testing.T) {
 	w.fails(w.options(), fail.LibvirtNoAccess)
 }
 
+// What the driver knows a remedy for is not hidden behind a general word.
+func TestStateWithAnIDOfItsOwn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.starts(w.options())
+	w.driver.Failures = map[fake.Op]fake.Failure{fake.State: {ID: fail.DomainForeign}}
+	w.fails(w.options(), fail.DomainForeign)
+}
+
 func TestLocked(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -6,9 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -28,7 +26,7 @@ import (
 // TestRealConformance boots real guests under a real libvirt, about six times.
 func TestRealConformance(t *testing.T) {
 	drivertest.Image(t)
-	serveLibvirt(t)
+	drivertest.ServeLibvirt(t)
 	memory := filepath.Join(t.TempDir(), "accelerator.json")
 	drivertest.Run(t, func(t *testing.T) drivertest.Target {
 		spec := realSpec(t)
@@ -49,7 +47,7 @@ func TestRealConformance(t *testing.T) {
 // kill.
 func TestRealLibvirtKilledDuringStart(t *testing.T) {
 	drivertest.Image(t)
-	daemon := serveLibvirt(t)
+	daemon := drivertest.ServeLibvirt(t)
 	if daemon == nil {
 		t.Skip("the libvirt that answers here is not the test's to kill")
 	}
@@ -65,7 +63,7 @@ func TestRealLibvirtKilledDuringStart(t *testing.T) {
 	}()
 	d.connect = func(uri string) (connection, error) {
 		c, err := connect(uri)
-		return killing{connection: c, kill: func() { daemon.end(t, syscall.SIGKILL) }}, err
+		return killing{connection: c, kill: func() { daemon.Kill(t) }}, err
 	}
 	if err := m.Start(t.Context()); !fail.Is(err, fail.LibvirtLost) {
 		t.Errorf("Start gave error %v, want %s", err, fail.LibvirtLost)
@@ -74,7 +72,7 @@ func TestRealLibvirtKilledDuringStart(t *testing.T) {
 	if err := m.Start(t.Context()); !fail.Is(err, fail.LibvirtUnreachable) {
 		t.Errorf("Start without libvirt gave error %v, want %s", err, fail.LibvirtUnreachable)
 	}
-	daemon.start(t)
+	daemon.Start(t)
 	if err := m.Start(t.Context()); err != nil {
 		t.Errorf("Start with libvirt back: %v", err)
 	}
@@ -134,85 +132,4 @@ func killed(ctx context.Context, m machine.Machine) error {
 		})
 	}
 	return fmt.Errorf("there is no process of domain %s", vm.domain)
-}
-
-// daemons are the libvirt that a test has started.
-type daemons struct{ dir string }
-
-// serveLibvirt starts libvirt when none answers, and ends it with the test; nil when one answers already. A libvirt of
-// the user needs no start.
-func serveLibvirt(t *testing.T) *daemons {
-	t.Helper()
-	if c, err := connect(SessionURI); err == nil {
-		c.Close()
-		return nil
-	}
-	d := &daemons{dir: t.TempDir()}
-	d.start(t)
-	t.Cleanup(func() { d.end(t, syscall.SIGTERM) })
-	return d
-}
-
-// start starts the daemons that do not run, and returns once libvirt answers.
-func (d *daemons) start(t *testing.T) {
-	t.Helper()
-	if conn, err := net.Dial("unix", "/run/libvirt/virtlogd-sock"); err == nil {
-		_ = conn.Close()
-	} else {
-		d.launch(t, "virtlogd")
-	}
-	d.launch(t, "libvirtd")
-	for {
-		c, err := connect(SessionURI)
-		if err == nil {
-			c.Close()
-			return
-		}
-		select {
-		case <-t.Context().Done():
-			t.Fatalf("libvirt does not answer: %v", err)
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
-}
-
-func (d *daemons) launch(t *testing.T, name string) {
-	t.Helper()
-	if out, err := exec.CommandContext(t.Context(), name, "-d", "-p", d.pidFile(name)).CombinedOutput(); err != nil {
-		t.Fatalf("start %s: %v: %s", name, err, out)
-	}
-}
-
-func (d *daemons) pidFile(name string) string { return filepath.Join(d.dir, name+".pid") }
-
-// end ends what start has started: libvirtd with the signal, and with SIGTERM virtlogd too.
-func (d *daemons) end(t *testing.T, signal syscall.Signal) {
-	t.Helper()
-	names := []string{"libvirtd"}
-	if signal == syscall.SIGTERM {
-		names = append(names, "virtlogd")
-	}
-	for _, name := range names {
-		raw, err := os.ReadFile(d.pidFile(name))
-		if err != nil {
-			continue // it did not run, or has ended
-		}
-		id, err := strconv.Atoi(strings.TrimSpace(string(raw)))
-		if err == nil {
-			err = syscall.Kill(id, signal)
-		}
-		for err == nil && syscall.Kill(id, 0) == nil && !zombie(id) {
-			<-time.After(10 * time.Millisecond)
-		}
-		if err != nil && !errors.Is(err, syscall.ESRCH) {
-			t.Errorf("end %s: %v", name, err)
-		}
-		_ = os.Remove(d.pidFile(name))
-	}
-}
-
-// zombie reports whether a process has ended and nobody has waited for it.
-func zombie(id int) bool {
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", id))
-	return err != nil || strings.Contains(string(raw), ") Z ")
 }

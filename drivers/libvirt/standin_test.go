@@ -98,6 +98,7 @@ func (s *standIn) Domains() ([]string, error) {
 	return names, errors.Join(err, s.fail["Domains"])
 }
 
+// Mark returns the element without its namespace, as libvirt does.
 func (s *standIn) Mark(name string) (string, error) {
 	d, err := s.read("Mark", name)
 	if err != nil {
@@ -105,11 +106,16 @@ func (s *standIn) Mark(name string) (string, error) {
 	}
 	var definition struct {
 		Metadata struct {
-			Inner string `xml:",innerxml"`
+			Machine struct {
+				Inner string `xml:",innerxml"`
+			} `xml:"https://skiff.dev/libvirt/1.0 machine"`
 		} `xml:"metadata"`
 	}
 	err = xml.Unmarshal([]byte(d.XML), &definition)
-	return definition.Metadata.Inner, err
+	if err != nil || definition.Metadata.Machine.Inner == "" {
+		return "", err
+	}
+	return "<machine>" + definition.Metadata.Machine.Inner + "</machine>", nil
 }
 
 func (s *standIn) Condition(name string) (condition, error) {

@@ -84,8 +84,8 @@ func newSession(t *testing.T) *session {
 		t.Fatal(err)
 	}
 	// As `make build` does, so that what that has compiled is used again.
-	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-buildvcs=false", "-o", s.binary, "github.com/skiff-k8s/skiff/cmd/skiff")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	build := exec.CommandContext(t.Context(), "go", "build", "-tags", "libvirt_dlopen,netgo,osusergo", "-trimpath", "-buildvcs=false",
+		"-o", s.binary, "github.com/skiff-k8s/skiff/cmd/skiff")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build skiff: %v\n%s", err, out)
 	}

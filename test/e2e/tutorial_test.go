@@ -58,15 +58,21 @@ func TestTutorial(t *testing.T) {
 		{"start recovers from a killed hypervisor", func() { s.recovers("qemu", address) }},
 		{"delete leaves nothing", s.deletes},
 	} {
-		ok := t.Run(step.name, func(t *testing.T) {
-			outer := s.t
-			s.t = t
-			defer func() { s.t = outer }()
-			step.walk()
-		})
-		if !ok {
-			t.Fatal("the steps build on one another; the rest is left out")
-		}
+		s.step(step.name, step.walk)
+	}
+}
+
+// step takes one step; when it fails the test ends.
+func (s *session) step(name string, walk func()) {
+	s.t.Helper()
+	outer := s.t
+	ok := outer.Run(name, func(t *testing.T) {
+		s.t = t
+		defer func() { s.t = outer }()
+		walk()
+	})
+	if !ok {
+		outer.Fatal("the steps build on one another; the rest is left out")
 	}
 }
 

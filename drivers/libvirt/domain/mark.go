@@ -25,16 +25,21 @@ func markOf(spec machine.Spec) Mark {
 	return Mark{Cluster: spec.Cluster, Name: spec.Name, Dir: spec.Dir}
 }
 
-// ReadMark reads the element as libvirt returns it.
+// ReadMark reads the element as libvirt returns it when it is asked for the one of Namespace: without its namespace.
 func ReadMark(text string) (Mark, error) {
-	var m Mark
+	var m struct {
+		XMLName xml.Name `xml:"machine"`
+		Cluster string   `xml:"cluster"`
+		Name    string   `xml:"name"`
+		Dir     string   `xml:"dir"`
+	}
 	if err := xml.Unmarshal([]byte(text), &m); err != nil {
 		return Mark{}, fmt.Errorf("read the mark of a domain: %w", err)
 	}
 	if m.Cluster == "" || m.Name == "" || m.Dir == "" {
 		return Mark{}, errors.New("read the mark of a domain: it does not name a machine")
 	}
-	return m, nil
+	return Mark{Cluster: m.Cluster, Name: m.Name, Dir: m.Dir}, nil
 }
 
 // Of reports whether the mark is that of the machine.
