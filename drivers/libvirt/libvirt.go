@@ -127,14 +127,17 @@ func (d *Driver) create(ctx context.Context, m *Machine) error {
 	}
 	had := hostfiles.Exists(m.files.Disk)
 	if err = d.createFiles(ctx, m); err == nil {
-		err = d.do(ctx, d.limits.answer, func(ctx context.Context, c connection) error {
+		err = d.do(ctx, d.limits.act, func(ctx context.Context, c connection) error {
 			if err := m.define(ctx, c); err != nil || ctx.Err() == nil {
 				return err
 			}
 			return errors.Join(ctx.Err(), c.Undefine(m.domain))
 		})
 	}
-	if err != nil && !had {
+	if err == nil {
+		return nil
+	}
+	if !had {
 		err = errors.Join(err, m.removeFiles())
 	}
 	return hostfiles.DiskFull(err, m.spec.Dir)
