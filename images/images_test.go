@@ -287,6 +287,13 @@ func TestVerify(t *testing.T) {
 	if err := Verify(t.Context(), dir); err != nil {
 		t.Errorf("unchanged size and time: got %v, want no second look", err)
 	}
+	wantID(t, Reread(t.Context(), dir), fail.ChecksumMismatch)
+	for range 2 {
+		if err := Forget(dir); err != nil {
+			t.Errorf("Forget: %v", err)
+		}
+	}
+	wantID(t, Verify(t.Context(), dir), fail.ChecksumMismatch)
 	// Another time: read again.
 	if err := os.Chtimes(kernel, time.Time{}, info.ModTime().Add(time.Second)); err != nil {
 		t.Fatal(err)

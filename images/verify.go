@@ -26,11 +26,36 @@ const stampsName = "verified.json"
 //
 // Failures with a known remedy: fail.ImageMissing (no image, or a file of it is gone), fail.ChecksumMismatch.
 func Verify(ctx context.Context, dir string) error {
-	manifest, err := ReadManifest(dir)
-	if err != nil {
+	known := readStamps(dir)
+	changed, err := verify(ctx, dir, known)
+	if err == nil && changed {
+		// A folder that cannot be written to is as good as before, and is read again next time.
+		_ = known.write(dir)
+	}
+	return err
+}
+
+// Reread is Verify that trusts neither size nor time: it reads every file, which takes seconds, and so finds what a disk
+// has changed by itself. It writes nothing.
+func Reread(ctx context.Context, dir string) error {
+	_, err := verify(ctx, dir, stamps{})
+	return err
+}
+
+// Forget makes the next Verify and Install of the image folder dir read every file.
+func Forget(dir string) error {
+	if err := os.Remove(filepath.Join(dir, stampsName)); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	known, changed := readStamps(dir), false
+	return nil
+}
+
+// verify reads the files that known does not vouch for and adds them to it; changed says that there were any.
+func verify(ctx context.Context, dir string, known stamps) (changed bool, err error) {
+	manifest, err := ReadManifest(dir)
+	if err != nil {
+		return false, err
+	}
 	for _, name := range slices.Sorted(maps.Keys(manifest.Files)) {
 		file := manifest.Files[name]
 		if known.holds(dir, file) {
@@ -39,24 +64,20 @@ func Verify(ctx context.Context, dir string) error {
 		path := filepath.Join(dir, filepath.FromSlash(name))
 		digest, err := Hash(ctx, path, file.Sparse, nil)
 		if errors.Is(err, fs.ErrNotExist) {
-			return fail.New(fail.ImageMissing, fmt.Sprintf("check the guest image in %q", dir), "%w", err)
+			return false, fail.New(fail.ImageMissing, fmt.Sprintf("check the guest image in %q", dir), "%w", err)
 		}
 		if err != nil {
-			return fmt.Errorf("check the guest image in %q: %w", dir, err)
+			return false, fmt.Errorf("check the guest image in %q: %w", dir, err)
 		}
 		if digest != file.SHA256 {
-			return mismatch(path, file, digest)
+			return false, mismatch(path, file, digest)
 		}
 		if err := known.add(dir, file); err != nil {
-			return err
+			return false, err
 		}
 		changed = true
 	}
-	if changed {
-		// A folder that cannot be written to is as good as before, and is read again next time.
-		_ = known.write(dir)
-	}
-	return nil
+	return changed, nil
 }
 
 // stamp is what a file looked like when it was last held to its digest.
