@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/skiff-k8s/skiff/drivers"
+	"github.com/skiff-k8s/skiff/internal/processes"
 	"github.com/skiff-k8s/skiff/machine"
 )
 
@@ -16,7 +17,7 @@ const guestName = "guest=skiff "
 // Machines returns the machines of which a QEMU of this user runs: others are only files, and QEMU knows nothing of them.
 // It goes by the arguments of processes alone, so that a machine is found also after its files were removed.
 func (d *Driver) Machines(ctx context.Context) ([]drivers.Found, error) {
-	all, err := processes(ctx)
+	all, err := processes.List(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("look for machines: %w", err)
 	}

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/skiff-k8s/skiff/internal/processes"
 )
 
 // process is a QEMU that runs a machine.
@@ -54,7 +56,7 @@ func open(id int, pidFile string) (*process, error) {
 
 // alive reports whether the process still runs and is ours. One that has ended and not yet been waited for is not alive.
 func (p *process) alive() bool {
-	args, err := arguments(p.id)
+	args, err := processes.Arguments(p.id)
 	return err == nil && slices.Contains(args, p.pidFile)
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/skiff-k8s/skiff/drivers/hostfiles"
 	"github.com/skiff-k8s/skiff/drivers/poweroff"
+	"github.com/skiff-k8s/skiff/internal/processes"
 )
 
 // Stop asks the guest to power off in two ways: with the power button, and with a command over its Runner, as not every
@@ -56,7 +57,7 @@ func (m *Machine) ending(ctx context.Context, end func(context.Context, *process
 
 // endLost calls end with the machine's process when there is one that has lost its pid file.
 func (m *Machine) endLost(ctx context.Context, end func(context.Context, *process) error) error {
-	all, err := processes(ctx)
+	all, err := processes.List(ctx)
 	if err != nil {
 		return err
 	}

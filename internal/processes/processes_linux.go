@@ -1,4 +1,4 @@
-package qemu
+package processes
 
 import (
 	"context"
@@ -9,14 +9,14 @@ import (
 	"syscall"
 )
 
-// arguments returns the arguments that a process was started with; none when it has ended and was not yet waited for.
-func arguments(id int) ([]string, error) {
+// Arguments returns the arguments that a process was started with; none when it has ended and was not yet waited for.
+func Arguments(id int) ([]string, error) {
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", id))
 	return strings.Split(string(raw), "\x00"), err
 }
 
-// processes returns the arguments of this user's processes by their numbers.
-func processes(context.Context) (map[int][]string, error) {
+// List returns the arguments of this user's processes by their numbers.
+func List(context.Context) (map[int][]string, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil, err
@@ -34,7 +34,7 @@ func processes(context.Context) (map[int][]string, error) {
 		if stat, ok := info.Sys().(*syscall.Stat_t); !ok || int(stat.Uid) != os.Getuid() {
 			continue
 		}
-		if words, err := arguments(id); err == nil {
+		if words, err := Arguments(id); err == nil {
 			all[id] = words
 		}
 	}

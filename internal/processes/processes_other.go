@@ -1,6 +1,6 @@
 //go:build !linux
 
-package qemu
+package processes
 
 import (
 	"context"
@@ -8,20 +8,18 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-
-	"github.com/skiff-k8s/skiff/drivers/hostfiles"
 )
 
-// arguments returns the words that a process was started with. ps does not tell words from blanks within them, so a path
+// Arguments returns the words that a process was started with. ps does not tell words from blanks within them, so a path
 // with a blank is not found; skiff's own have none.
-func arguments(id int) ([]string, error) {
+func Arguments(id int) ([]string, error) {
 	out, err := exec.CommandContext(context.Background(), "ps", "-ww", "-o", "command=", "-p", strconv.Itoa(id)).Output() //nolint:forbidigo // it ends at once
 	return strings.Fields(string(out)), err
 }
 
-// processes returns the words that this user's processes were started with by their numbers.
-func processes(ctx context.Context) (map[int][]string, error) {
-	out, err := hostfiles.Output(ctx, "ps", "-x", "-U", strconv.Itoa(os.Getuid()), "-ww", "-o", "pid=", "-o", "command=")
+// List returns the words that this user's processes were started with by their numbers.
+func List(ctx context.Context) (map[int][]string, error) {
+	out, err := exec.CommandContext(ctx, "ps", "-x", "-U", strconv.Itoa(os.Getuid()), "-ww", "-o", "pid=", "-o", "command=").Output()
 	if err != nil {
 		return nil, err
 	}
