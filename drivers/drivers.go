@@ -53,6 +53,8 @@ type Finding struct {
 	Remedy string `json:"remedy"` // the command that mends it; empty when nothing is to be done
 	// ID is the failure that a start meets here; empty: fail.DriverUnhealthy.
 	ID fail.ID `json:"-"`
+	// Missing says of a Failure that what was looked for is not installed at all.
+	Missing bool `json:"missing,omitempty"`
 }
 
 // Settings are what a user decided for one cluster about its driver. Each driver knows some of them; the zero value

@@ -35,7 +35,7 @@ func program(ctx context.Context, name, path string) drivers.Finding {
 	version, err := versionOf(ctx, path)
 	switch {
 	case errors.Is(err, exec.ErrNotFound):
-		finding.Text = fmt.Sprintf("The program %s is not there.", path)
+		finding.Text, finding.Missing = fmt.Sprintf("The program %s is not there.", path), true
 	case err != nil:
 		finding.Text = fmt.Sprintf("The program %s does not work: %v.", path, err)
 	case version.LessThan(semver.MustParse(minVersion)):
