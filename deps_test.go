@@ -66,6 +66,10 @@ func layers() []rule {
 		{from: "./cluster/...", to: "./dashboard/...", why: "the dashboard uses clusters"},
 		{from: "./cluster/...", to: "github.com/spf13/...", why: "the domain knows no flags"},
 
+		{from: "./doctor/...", to: "./cluster/...", why: "the doctor looks at the parts, also where no cluster can be made of them"},
+		{from: "./doctor/...", to: "./drivers/...", why: "drivers are handed in by cmd", but: []string{"./drivers"}},
+		{from: "./cluster/...", to: "./doctor/...", why: "clusters tell their own failures; the doctor is for those who ask"},
+
 		{from: "./...", to: "github.com/spf13/...", why: "flags and settings are read in cmd, which fills a config.Config", except: []string{"./cmd/..."}},
 		{from: "./...", to: "github.com/schollz/progressbar/...", why: "others send events, cmd/internal/ui draws them", except: []string{"./cmd/..."}},
 		{from: "./...", to: "./drivers/builtin", why: "only cmd chooses among drivers", except: []string{"./cmd/..."}},

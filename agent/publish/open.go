@@ -11,9 +11,9 @@ import (
 	"syscall"
 )
 
-// allow is the command that lets ordinary users of Linux listen on ports from 80 up (Linux, Documentation/networking/
+// AllowLowPorts is the command that lets ordinary users of Linux listen on ports from 80 up (Linux, Documentation/networking/
 // ip-sysctl.rst, "ip_unprivileged_port_start").
-const allow = "sudo sysctl net.ipv4.ip_unprivileged_port_start=80"
+const AllowLowPorts = "sudo sysctl net.ipv4.ip_unprivileged_port_start=80"
 
 // open opens one port and notes host, error and note in it. A port below 1024 that is refused to this user is opened
 // further up when another will do.
@@ -29,7 +29,7 @@ func (p *Publisher) open(one *port, another bool) {
 	}
 	one.host = netip.AddrPortFrom(p.address, instead(one.Port))
 	one.open, one.err = p.bind(one)
-	reason := fmt.Sprintf("port %d is refused to ordinary users; to allow it: %s", one.Port, allow)
+	reason := fmt.Sprintf("port %d is refused to ordinary users; to allow it: %s", one.Port, AllowLowPorts)
 	if one.err != nil {
 		one.err = fmt.Errorf("%s; and %w", reason, one.err)
 		return

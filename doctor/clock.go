@@ -1,0 +1,92 @@
+package doctor
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/skiff-k8s/skiff/images"
+	"github.com/skiff-k8s/skiff/store"
+)
+
+// tolerance is how far the clock may be behind a file of skiff's: file systems and network time move it a little.
+const tolerance = time.Minute
+
+// soon is how long before their end certificates are worth a word.
+const soon = 30 * 24 * time.Hour
+
+// clock holds the host's clock, which guests and certificates follow, to what must lie in the past: skiff's own
+// beginnings, the installation of its images, and the first day of its clusters' certificates.
+func (h Host) clock(context.Context) []Finding {
+	now := h.Now()
+	if beginnings := time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC); now.Before(beginnings) {
+		return []Finding{failure(setClock(), "The clock says %s, which is before skiff was written; certificates and downloads will be refused.", now.Format(time.DateTime))}
+	}
+	for _, path := range h.dated() {
+		info, err := os.Stat(path)
+		if err == nil && info.ModTime().Sub(now) > tolerance {
+			return []Finding{failure(setClock(), "The clock says %s, and %s was written at %s: it was set back, or was wrong then.",
+				now.Format(time.DateTime), path, info.ModTime().In(now.Location()).Format(time.DateTime))}
+		}
+	}
+	var findings []Finding
+	for _, cluster := range h.described() {
+		findings = append(findings, certificate(h.Home.Cluster(cluster.profile), now)...)
+	}
+	if len(findings) == 0 {
+		findings = append(findings, good("The clock agrees with the files and certificates of skiff's that are here."))
+	}
+	return findings
+}
+
+// dated are files whose time of change is that of an event on this host.
+func (h Host) dated() []string {
+	paths, _ := filepath.Glob(filepath.Join(h.Home.Base(), "*", images.ManifestName))
+	for _, cluster := range h.described() {
+		paths = append(paths, h.Home.Cluster(cluster.profile).File())
+	}
+	return append(paths, filepath.Join(h.Built, images.ManifestName))
+}
+
+// certificate returns what is wrong, by the clock, with the certificate of a cluster's API server.
+func certificate(files store.Cluster, now time.Time) []Finding {
+	raw, err := os.ReadFile(filepath.Join(files.PKI(), "apiserver.crt"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // none was made yet
+	}
+	if err != nil {
+		return []Finding{unknown("%v.", err)}
+	}
+	block, _ := pem.Decode(raw)
+	if block == nil {
+		return []Finding{unknown("the certificate of cluster %s cannot be read.", files.Profile)}
+	}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	renew := "skiff start -p " + files.Profile
+	switch {
+	case err != nil:
+		return []Finding{unknown("the certificate of cluster %s cannot be read: %v.", files.Profile, err)}
+	case now.Before(cert.NotBefore):
+		return []Finding{failure(setClock(), "The clock says %s, and the certificate of cluster %s is valid from %s on.",
+			now.Format(time.DateTime), files.Profile, cert.NotBefore.In(now.Location()).Format(time.DateTime))}
+	case now.After(cert.NotAfter):
+		return []Finding{warning(renew, "The certificates of cluster %s ended at %s; a start renews them.", files.Profile, cert.NotAfter.In(now.Location()).Format(time.DateTime))}
+	case cert.NotAfter.Sub(now) < soon:
+		return []Finding{warning(renew, "The certificates of cluster %s end at %s; a start renews them.", files.Profile, cert.NotAfter.In(now.Location()).Format(time.DateTime))}
+	}
+	return nil
+}
+
+// setClock is the command that lets the network set the clock.
+func setClock() string {
+	if runtime.GOOS == "darwin" {
+		return "sudo sntp -sS time.apple.com"
+	}
+	return "sudo timedatectl set-ntp true"
+}

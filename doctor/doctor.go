@@ -1,0 +1,165 @@
+// Package doctor looks at everything on this host that skiff depends on, says what is wrong with it and which command
+// mends that, and does what can be done without root. It looks at parts, not at clusters as a whole: how a cluster is,
+// package cluster tells.
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/skiff-k8s/skiff/agent"
+	"github.com/skiff-k8s/skiff/drivers"
+	"github.com/skiff-k8s/skiff/internal/host"
+	"github.com/skiff-k8s/skiff/store"
+)
+
+// Host is what the checks look at. All of it is handed in, so that tests can show the doctor any host.
+type Host struct {
+	Home       store.Home
+	Built      string // folder of the guest image for new clusters
+	Facts      host.Facts
+	Env        func(name string) string
+	Kubeconfig string           // the user's KUBECONFIG; empty for ~/.kube/config
+	Drivers    []drivers.Driver // in the order in which "auto" tries them
+	Named      []drivers.Driver // never tried by "auto": looked at when a cluster uses them
+	Only       bool             // the user named the one driver that counts
+	Agents     Agents
+	Root       string // folder that holds proc, sys and etc; empty: "/"
+	Now        func() time.Time
+	FreeBytes  func(dir string) (int64, error)
+	Listen     Listen
+}
+
+// Agents are the processes behind clusters, as cluster.Agents has them.
+type Agents interface {
+	// Status asks the agent behind socket. An error means that none answers.
+	Status(ctx context.Context, socket string) (agent.Status, error)
+	// Stop ends the agent; nil when none runs.
+	Stop(ctx context.Context, socket string) error
+}
+
+// Check is one thing to look at. Checks are independent of each other, and change nothing.
+type Check struct {
+	Name  string // short and stable, such as "clock"
+	Limit time.Duration
+	// Run returns what it found: one Finding that passes, or one for each thing that is wrong. What it cannot tell is a
+	// warning that says so. Name need not be set.
+	Run func(ctx context.Context) []Finding
+}
+
+// Finding is what a check found. A warning may be lived with; a failure keeps skiff from working.
+type Finding struct {
+	drivers.Finding
+	Fix bool `json:"fix"` // Fix mends it, so the remedy need not be run by hand
+
+	// mend puts it right and says what it did. It does nothing when nothing is wrong any more.
+	mend func(ctx context.Context) (did string, err error)
+}
+
+// limit is how long a check may take that only looks at a few files.
+const limit = 10 * time.Second
+
+// Checks returns the checks of the host itself; drivers have their own.
+func (h Host) Checks() []Check {
+	return []Check{
+		{"cpus", limit, h.cpus},
+		{"memory", limit, h.memory},
+		{"disk", limit, h.disk},
+		{"control-groups", limit, h.controlGroups},
+		{"clock", limit, h.clock},
+		{"loopback", limit, h.loopback},
+		{"ports", limit, h.ports},
+		{"routes", limit, h.routes},
+		{"dns", limit, h.dns},
+		{"proxy", limit, h.proxy},
+		{"folders", limit, h.folders},
+		{"image", 2 * time.Minute, h.images}, // it reads all of them
+		{"clusters", limit, h.clusters},
+		{"kubeconfig", limit, h.kubeconfig},
+		{"leftovers", 30 * time.Second, h.leftovers},
+	}
+}
+
+// Examine looks at everything at once and returns the report. It changes nothing on the host, but for what drivers
+// remember of accelerators. A cancelled ctx ends it with an error.
+func (h Host) Examine(ctx context.Context) (Report, error) {
+	h.Drivers = slices.Clone(h.Drivers)
+	for _, driver := range h.Named {
+		if h.uses(driver.Name()) {
+			h.Drivers = append(h.Drivers, driver)
+		}
+	}
+	checks := h.Checks()
+	report := Report{Drivers: make([]Driver, len(h.Drivers)), Checks: []Finding{}}
+	found := make([][]Finding, len(checks))
+	var group sync.WaitGroup
+	for i, check := range checks {
+		group.Go(func() { found[i] = check.Do(ctx) })
+	}
+	for i, driver := range h.Drivers {
+		group.Go(func() { report.Drivers[i] = h.examine(ctx, driver) })
+	}
+	group.Wait()
+	if err := ctx.Err(); err != nil {
+		return Report{}, fmt.Errorf("look at this host: %w", context.Cause(ctx))
+	}
+	for _, findings := range found {
+		report.Checks = append(report.Checks, findings...)
+	}
+	report.conclude(h.Only)
+	return report, nil
+}
+
+// Do runs the check within its limit and gives its findings its name.
+func (c Check) Do(ctx context.Context) []Finding {
+	findings := c.within(ctx)
+	for i := range findings {
+		findings[i].Name = c.Name
+		findings[i].Fix = findings[i].mend != nil
+	}
+	return findings
+}
+
+// within runs the check within its limit. One that does not heed the limit is left to itself.
+func (c Check) within(ctx context.Context) []Finding {
+	ctx, cancel := context.WithTimeout(ctx, c.Limit)
+	defer cancel()
+	done := make(chan []Finding, 1)
+	go func() { done <- c.Run(ctx) }()
+	select {
+	case findings := <-done:
+		return findings
+	case <-ctx.Done():
+		late := unknown("it took longer than %s to find out.", c.Limit)
+		late.Name = c.Name
+		return []Finding{late}
+	}
+}
+
+func good(text string, args ...any) Finding { return finding(drivers.Good, "", text, args...) }
+
+func warning(remedy, text string, args ...any) Finding {
+	return finding(drivers.Warning, remedy, text, args...)
+}
+
+func failure(remedy, text string, args ...any) Finding {
+	return finding(drivers.Failure, remedy, text, args...)
+}
+
+// unknown is for what a check could not find out: that is no pass.
+func unknown(text string, args ...any) Finding {
+	return finding(drivers.Warning, "", "Not known: "+text, args...)
+}
+
+func finding(level drivers.Level, remedy, text string, args ...any) Finding {
+	return Finding{Finding: drivers.Finding{Level: level, Text: fmt.Sprintf(text, args...), Remedy: remedy}}
+}
+
+// mended returns f with a way to mend it.
+func (f Finding) mended(mend func(context.Context) (string, error)) Finding {
+	f.mend = mend
+	return f
+}

@@ -1,0 +1,174 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/skiff-k8s/skiff/config"
+	"github.com/skiff-k8s/skiff/drivers"
+	"github.com/skiff-k8s/skiff/images"
+	"github.com/skiff-k8s/skiff/machine"
+)
+
+// driverLimit leaves a driver time to run a guest.
+const driverLimit = 30 * time.Second
+
+// accelerator is the name of the finding that says what guests run on.
+const accelerator = "accelerator"
+
+// Driver is what was found of one driver. The first fields are named as minikube names its own.
+type Driver struct {
+	Name             string    `json:"name"`
+	Installed        bool      `json:"installed"` // what it works with is there
+	Healthy          bool      `json:"healthy"`   // nothing fails: it makes machines
+	Running          bool      `json:"running"`   // what it works with answers; the same as Healthy
+	NeedsImprovement bool      `json:"needsImprovement"`
+	Error            string    `json:"error"`  // what fails first; empty when nothing does
+	Reason           string    `json:"reason"` // the first finding that does not pass, whether it fails or warns
+	Fix              string    `json:"fix"`    // the command that mends that; may be empty
+	Doc              string    `json:"doc"`    // page about the driver
+	Needed           bool      `json:"needed"` // its failures are the host's: it was named, is used, or none else works
+	Findings         []Finding `json:"findings"`
+
+	used bool // by a cluster
+}
+
+// Summarize turns the findings of a driver's Check into what is known of it.
+func Summarize(name string, findings []drivers.Finding) Driver {
+	d := Driver{Name: name, Installed: true, Healthy: true, Doc: "drivers/" + name, Findings: []Finding{}}
+	for _, one := range findings {
+		d.Findings = append(d.Findings, Finding{Finding: one})
+		switch one.Level {
+		case drivers.Failure:
+			if d.Healthy {
+				d.Error, d.Reason, d.Fix = one.Text, one.Text, one.Remedy
+			}
+			d.Healthy = false
+			d.Installed = d.Installed && !one.Missing
+		case drivers.Warning:
+			if d.Healthy && !d.NeedsImprovement {
+				d.Reason, d.Fix = one.Text, one.Remedy
+			}
+			d.NeedsImprovement = true
+		case drivers.Good:
+		}
+	}
+	d.Running = d.Healthy
+	return d
+}
+
+// examine looks at one driver: what it finds itself, and how fast its guests run.
+func (h Host) examine(ctx context.Context, driver drivers.Driver) Driver {
+	check := Check{Name: driver.Name(), Limit: driverLimit, Run: func(ctx context.Context) []Finding {
+		var findings []Finding
+		for _, one := range driver.Check(ctx) {
+			findings = append(findings, Finding{Finding: one})
+		}
+		if accelerated, ok := driver.(drivers.Accelerated); ok && count(findings, drivers.Failure) == 0 {
+			return h.accelerator(ctx, accelerated, findings)
+		}
+		return findings
+	}}
+	found := check.within(ctx)
+	plain := make([]drivers.Finding, len(found))
+	for i := range found {
+		plain[i] = found[i].Finding
+	}
+	d := Summarize(driver.Name(), plain)
+	d.used = h.uses(driver.Name())
+	return d
+}
+
+// accelerator replaces what the driver assumes of its accelerator by what a guest shows that is run now.
+func (h Host) accelerator(ctx context.Context, driver drivers.Accelerated, findings []Finding) []Finding {
+	var assumed *Finding
+	for i := range findings {
+		if findings[i].Name == accelerator {
+			assumed = &findings[i]
+		}
+	}
+	if assumed == nil {
+		findings = append(findings, Finding{})
+		assumed = &findings[len(findings)-1]
+		assumed.Name = accelerator
+	}
+	image, ok := h.bootable()
+	if !ok {
+		if assumed.Level == drivers.Good || assumed.Level == "" {
+			assumed.Level, assumed.Remedy = drivers.Warning, "make image"
+			assumed.Text = "Not known: without a guest image no guest can be run, and only that shows what guests run on."
+		}
+		return findings
+	}
+	name, note := driver.Accelerator(ctx, image)
+	switch {
+	case ctx.Err() != nil: // then the name is a guess
+		assumed.Level, assumed.Remedy = drivers.Warning, ""
+		assumed.Text = "Not known: the guest that shows what guests run on did not end in time."
+	case note != "":
+		assumed.Level, assumed.Text = drivers.Warning, sentence(note)
+	default:
+		assumed.Level, assumed.Text, assumed.Remedy = drivers.Good, fmt.Sprintf("A guest ran with %s.", name), ""
+	}
+	return findings
+}
+
+// bootable returns the files of a guest image that is here. An installed one comes first: what a driver remembers of it
+// serves the next start.
+func (h Host) bootable() (machine.Image, bool) {
+	var folders []string
+	if built, err := images.ReadManifest(h.Built); err == nil {
+		folders = append(folders, h.Home.BaseImage(built.Digest))
+	}
+	installed, _ := filepath.Glob(filepath.Join(h.Home.Base(), "*", images.ManifestName))
+	for _, path := range installed {
+		folders = append(folders, filepath.Dir(path))
+	}
+	for _, folder := range append(folders, h.Built) {
+		manifest, err := images.ReadManifest(folder)
+		if err != nil {
+			continue
+		}
+		return machine.Image{
+			Disk:    filepath.Join(folder, images.DiskName),
+			Kernel:  filepath.Join(folder, images.KernelName),
+			Initrd:  filepath.Join(folder, images.InitrdName),
+			Cmdline: manifest.Cmdline,
+		}, true
+	}
+	return machine.Image{}, false
+}
+
+// uses reports whether a cluster has machines of that driver.
+func (h Host) uses(driver string) bool {
+	for _, cluster := range h.described() {
+		if cluster.err == nil && cluster.config.Driver == driver {
+			return true
+		}
+	}
+	return false
+}
+
+// described are the clusters that there are.
+func (h Host) described() []described {
+	profiles, err := h.Home.Profiles()
+	if err != nil {
+		return nil // the check of the folders says so
+	}
+	list := make([]described, 0, len(profiles))
+	for _, profile := range profiles {
+		one := described{profile: profile}
+		one.config, one.err = readCluster(h.Home.Cluster(profile).File())
+		list = append(list, one)
+	}
+	return list
+}
+
+// described is a cluster as its file has it.
+type described struct {
+	profile string
+	config  config.Cluster
+	err     error
+}

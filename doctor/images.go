@@ -1,0 +1,145 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/skiff-k8s/skiff/fail"
+	"github.com/skiff-k8s/skiff/images"
+)
+
+// remake is the command that brings a guest image.
+const remake = "make image"
+
+// images reads every installed guest image and holds it to its digests, and looks for installations that were cut off.
+func (h Host) images(ctx context.Context) []Finding {
+	entries, err := os.ReadDir(h.Home.Base())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return []Finding{unknown("%v.", err)}
+	}
+	var findings []Finding
+	whole := 0
+	for _, entry := range entries {
+		dir := filepath.Join(h.Home.Base(), entry.Name())
+		switch {
+		case halfInstalled(entry.Name()):
+			findings = append(findings, h.halfImage(dir))
+			continue
+		case !entry.IsDir():
+			continue
+		}
+		if f, wrong := h.image(ctx, dir); wrong {
+			findings = append(findings, f)
+			continue
+		}
+		whole++
+	}
+	if whole == 0 && len(findings) == 0 {
+		return h.builtImage(ctx)
+	}
+	if len(findings) == 0 {
+		return []Finding{good("%s", describe(whole, "installed guest image is", "installed guest images are", "as the manifest says"))}
+	}
+	return findings
+}
+
+// halfInstalled reports whether a folder of images is what images.Install leaves when it is cut off.
+func halfInstalled(name string) bool {
+	return strings.HasSuffix(name, ".partial") || strings.HasSuffix(name, ".old")
+}
+
+func (h Host) halfImage(dir string) Finding {
+	return warning("rm -r "+dir, "%s is left of an installation that was cut off; the next start goes on with it.", dir).
+		mended(func(context.Context) (string, error) {
+			release, err := h.lock(h.Home.BaseLock())
+			if err != nil {
+				return "", err
+			}
+			defer release()
+			return fmt.Sprintf("Removed the half installed image %s.", dir), os.RemoveAll(dir)
+		})
+}
+
+// image says what is wrong with an installed image.
+func (h Host) image(ctx context.Context, dir string) (f Finding, wrong bool) {
+	err := images.Reread(ctx, dir)
+	if err == nil {
+		return Finding{}, false
+	}
+	if !fail.Is(err, fail.ChecksumMismatch) && !fail.Is(err, fail.ImageMissing) {
+		return unknown("%v.", err), true
+	}
+	users := h.users(filepath.Base(dir))
+	if len(users) == 0 {
+		return failure("rm -r "+dir, "The guest image in %s is not as its manifest says (%v), and no cluster uses it.", dir, reason(err)).
+			mended(func(context.Context) (string, error) { return h.removeImage(dir) }), true
+	}
+	f = failure(remake, "The guest image in %s, which %s, is not as its manifest says: %v.", dir, usedBy(users), reason(err))
+	if built, err := images.ReadManifest(h.Built); err == nil && h.Home.BaseImage(built.Digest) == dir {
+		f = f.mended(func(ctx context.Context) (string, error) { return h.reinstall(ctx, dir) })
+	}
+	return f, true
+}
+
+func (h Host) removeImage(dir string) (string, error) {
+	release, err := h.lock(h.Home.BaseLock())
+	if err != nil {
+		return "", err
+	}
+	defer release()
+	if users := h.users(filepath.Base(dir)); len(users) > 0 {
+		return "", fmt.Errorf("it is used by now: it %s", usedBy(users))
+	}
+	return fmt.Sprintf("Removed the broken image %s, which no cluster used.", dir), os.RemoveAll(dir)
+}
+
+// reinstall puts the image there again, from the folder that it came from.
+func (h Host) reinstall(ctx context.Context, dir string) (string, error) {
+	release, err := h.lock(h.Home.BaseLock())
+	if err != nil {
+		return "", err
+	}
+	defer release()
+	if err := images.Forget(dir); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("Installed the image in %s again.", dir), images.Install(ctx, h.Built, dir, nil)
+}
+
+// users are the clusters that are layered on the image with that digest.
+func (h Host) users(digest string) []string {
+	var users []string
+	for _, cluster := range h.described() {
+		// A cluster whose file cannot be read may use any image.
+		if cluster.err != nil || filepath.Base(h.Home.BaseImage(cluster.config.Image)) == digest {
+			users = append(users, cluster.profile)
+		}
+	}
+	return users
+}
+
+func usedBy(users []string) string {
+	if len(users) == 1 {
+		return "cluster " + users[0] + " uses"
+	}
+	return "clusters " + strings.Join(users, ", ") + " use"
+}
+
+// builtImage looks at the image that the first start would install.
+func (h Host) builtImage(ctx context.Context) []Finding {
+	switch err := images.Reread(ctx, h.Built); {
+	case err == nil:
+		return []Finding{good("The guest image in %s is as its manifest says; the first start installs it.", h.Built)}
+	case fail.Is(err, fail.ImageMissing):
+		return []Finding{failure(remake, "There is no guest image, neither installed nor in %s.", h.Built)}
+	case fail.Is(err, fail.ChecksumMismatch):
+		return []Finding{failure(remake, "The guest image in %s is not as its manifest says: %v.", h.Built, reason(err))}
+	default:
+		return []Finding{unknown("%v.", err)}
+	}
+}

@@ -1,0 +1,87 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/skiff-k8s/skiff/config"
+	"github.com/skiff-k8s/skiff/machine"
+)
+
+const gib = 1 << 30
+
+// Free space below which a cluster cannot, or only just, be made: its disk takes about a gibibyte for a start, and
+// Kubernetes evicts pods when the disk runs full.
+const (
+	diskNone  = 1 * gib
+	diskShort = 5 * gib
+)
+
+func (h Host) cpus(context.Context) []Finding {
+	if h.Facts.CPUs < config.MinCPUs {
+		return []Finding{failure("", "This host has %d processor; Kubernetes needs %d.", h.Facts.CPUs, config.MinCPUs)}
+	}
+	return []Finding{good("This host has %d processors; a cluster needs %d.", h.Facts.CPUs, config.MinCPUs)}
+}
+
+func (h Host) memory(context.Context) []Finding {
+	all, free, usual := h.Facts.MemoryMiB, h.Facts.AvailableMiB, config.DefaultMemoryMiB(h.Facts)
+	switch {
+	case all == 0:
+		return []Finding{unknown("this system does not say how much memory it has; a cluster needs %d MiB.", config.MinMemoryMiB)}
+	case all < config.MinMemoryMiB:
+		return []Finding{failure("", "This host has %d MiB of memory; a cluster needs %d.", all, config.MinMemoryMiB)}
+	case free < config.MinMemoryMiB:
+		return []Finding{warning(h.freeMemory(), "%d of %d MiB of memory are free; a cluster needs %d.", free, all, config.MinMemoryMiB)}
+	case free < usual:
+		return []Finding{warning(fmt.Sprintf("skiff start --memory %d", config.MinMemoryMiB),
+			"%d of %d MiB of memory are free; a new cluster takes %d unless it is told otherwise.", free, all, usual)}
+	}
+	return []Finding{good("%d of %d MiB of memory are free; a new cluster takes %d.", free, all, usual)}
+}
+
+// freeMemory is the command that frees memory, as far as skiff has a hand in it.
+func (h Host) freeMemory() string {
+	if profiles, err := h.Home.Profiles(); err == nil && len(profiles) > 0 {
+		return "skiff stop --all"
+	}
+	return ""
+}
+
+func (h Host) disk(context.Context) []Finding {
+	dir := existing(h.Home.State)
+	free, err := h.FreeBytes(dir)
+	if err != nil {
+		return []Finding{unknown("%v.", err)}
+	}
+	text := fmt.Sprintf("%.1f GiB are free on the disk that holds clusters (%s)", float64(free)/gib, dir)
+	switch {
+	case free < diskNone:
+		return []Finding{failure(h.freeDisk(), "%s; a new cluster needs about 1.", text)}
+	case free < diskShort:
+		return []Finding{warning(h.freeDisk(), "%s; that will not do for many images.", text)}
+	}
+	return []Finding{good("%s.", text)}
+}
+
+// freeDisk is the command that frees space without a loss: the cache may be emptied at any time.
+func (h Host) freeDisk() string {
+	if _, err := os.Stat(h.Home.MirrorCache()); err == nil {
+		return "rm -r " + machine.Quote(h.Home.MirrorCache())
+	}
+	return ""
+}
+
+// existing returns the nearest folder above path, or path itself, that is there.
+func existing(path string) string {
+	for {
+		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) || path == filepath.Dir(path) {
+			return path
+		}
+		path = filepath.Dir(path)
+	}
+}
