@@ -9,6 +9,8 @@ import (
 	"github.com/skiff-k8s/skiff/drivers"
 	"github.com/skiff-k8s/skiff/drivers/libvirt"
 	"github.com/skiff-k8s/skiff/drivers/qemu"
+	"github.com/skiff-k8s/skiff/drivers/vfkit"
+	"github.com/skiff-k8s/skiff/drivers/virtualbox"
 	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/machine"
 	"github.com/skiff-k8s/skiff/provision/ssh"
@@ -38,16 +40,27 @@ func New(ctx context.Context, name string, options Options) (drivers.Driver, err
 		return newQEMU(options), nil
 	case "libvirt", "kvm2", "kvm":
 		return newLibvirt(options), nil
-	case "ssh", "generic", "vfkit", "virtualbox", "podman", "docker":
+	case "vfkit":
+		return newVfkit(), nil
+	case "virtualbox", "vbox":
+		return newVirtualBox(), nil
+	case "ssh", "generic", "podman", "docker":
 		return nil, fail.New(fail.DriverNotFound, "use driver "+name, "it is not in this version of skiff; there is: %s", strings.Join(Names(), ", "))
 	}
 	return nil, fail.New(fail.DriverNotFound, "use driver "+name, "no driver has that name; there is: %s", strings.Join(Names(), ", "))
 }
 
-// All returns every driver, in the order of Names, for looking at what this host can do.
+// All returns every driver that Auto tries, in the order of Names, for looking at what this host can do.
 func All(options Options) []drivers.Driver {
 	return []drivers.Driver{newQEMU(options), newLibvirt(options)}
 }
+
+// Named returns the drivers that Auto never picks: they must be named.
+func Named(Options) []drivers.Driver { return []drivers.Driver{newVfkit(), newVirtualBox()} }
+
+func newVfkit() drivers.Driver { return vfkit.New(vfkit.Options{Runner: runner}) }
+
+func newVirtualBox() drivers.Driver { return virtualbox.New(virtualbox.Options{Runner: runner}) }
 
 func newQEMU(options Options) *qemu.Driver {
 	return qemu.New(qemu.Options{Runner: runner, Memory: options.AcceleratorMemory})

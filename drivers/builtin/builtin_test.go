@@ -1,6 +1,7 @@
 package builtin_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,6 +19,8 @@ func TestNew(t *testing.T) {
 		{name: "libvirt", want: "libvirt"},
 		{name: "kvm2", want: "libvirt"},
 		{name: "kvm", want: "libvirt"},
+		{name: "vfkit", want: "vfkit"},
+		{name: "virtualbox", want: "virtualbox"},
 		{name: "ssh", problem: "not in this version of skiff; there is: qemu, libvirt"},
 		{name: "quemu", problem: "no driver has that name; there is: qemu, libvirt"},
 	}
@@ -35,6 +38,17 @@ func TestNew(t *testing.T) {
 				t.Errorf("got driver %v and error %v, want %s", driver, err, test.want)
 			}
 		})
+	}
+}
+
+// TestNamed: what must be named is not what auto tries.
+func TestNamed(t *testing.T) {
+	t.Parallel()
+	for _, named := range builtin.Named(builtin.Options{}) {
+		driver, err := builtin.New(t.Context(), named.Name(), builtin.Options{})
+		if err != nil || driver.Name() != named.Name() || slices.Contains(builtin.Names(), named.Name()) {
+			t.Errorf("%s: got %v (%v), among %v", named.Name(), driver, err, builtin.Names())
+		}
 	}
 }
 

@@ -1,0 +1,209 @@
+package virtualbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os/exec"
+	"time"
+
+	"github.com/skiff-k8s/skiff/drivers"
+	"github.com/skiff-k8s/skiff/drivers/hostfiles"
+	"github.com/skiff-k8s/skiff/drivers/poweroff"
+	"github.com/skiff-k8s/skiff/drivers/seed"
+	"github.com/skiff-k8s/skiff/machine"
+)
+
+// tick is how often the end of a machine is looked for.
+const tick = 200 * time.Millisecond
+
+var (
+	_ machine.Machine  = (*Machine)(nil)
+	_ drivers.Consoler = (*Machine)(nil)
+)
+
+// Machine is a handle of one machine.
+type Machine struct {
+	driver *Driver
+	spec   machine.Spec
+	name   string // in VirtualBox
+	files  files
+	runner machine.Runner
+}
+
+func (d *Driver) machine(spec machine.Spec) *Machine {
+	return &Machine{driver: d, spec: spec, name: nameOf(spec), files: files{spec.Dir}, runner: d.options.Runner(spec.SSH)}
+}
+
+// Name returns the machine's name.
+func (m *Machine) Name() string { return m.spec.Name }
+
+// ConsoleLog returns the file to which VirtualBox writes what the guest says on its serial console.
+func (m *Machine) ConsoleLog() string { return m.files.console() }
+
+// Run runs a command in the guest.
+func (m *Machine) Run(ctx context.Context, cmd machine.Cmd) (machine.Result, error) {
+	return m.runner.Run(ctx, cmd)
+}
+
+// Put writes a file in the guest.
+func (m *Machine) Put(ctx context.Context, path string, mode fs.FileMode, body io.Reader) error {
+	return m.runner.Put(ctx, path, mode, body)
+}
+
+// Wait returns once commands run in the guest, or when ctx ends with the reason why they did not.
+func (m *Machine) Wait(ctx context.Context) error {
+	if waiter, ok := m.runner.(interface{ Wait(context.Context) error }); ok {
+		return waiter.Wait(ctx)
+	}
+	_, err := m.runner.Run(ctx, machine.Cmd{Args: []string{"true"}})
+	return err
+}
+
+// State asks VirtualBox.
+func (m *Machine) State(ctx context.Context) (machine.State, error) {
+	state, err := m.look(ctx)
+	if errors.Is(err, errUnknown) {
+		return machine.Absent, nil
+	}
+	return state, err
+}
+
+// look is State that tells errUnknown.
+func (m *Machine) look(ctx context.Context) (machine.State, error) {
+	out, err := m.driver.manage(ctx, info(m.name))
+	switch {
+	case errors.Is(err, errUnknown):
+		return machine.Absent, err
+	case err != nil:
+		return machine.Broken, err
+	}
+	return parseState(parseInfo(out)["VMState"])
+}
+
+// Start boots the machine with a new seed disk, or lets a paused one go on.
+func (m *Machine) Start(ctx context.Context) error {
+	err := m.locked(ctx, func(ctx context.Context) error {
+		state, err := m.look(ctx)
+		switch {
+		case err != nil || state == machine.Running:
+			return err
+		case state == machine.Paused:
+			_, err = m.driver.manage(ctx, control(m.name, "resume"))
+			return err
+		}
+		if err := seed.Write(ctx, m.files.seed(), m.spec); err != nil {
+			return err
+		}
+		_, err = m.driver.manage(ctx, boot(m.name))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("start machine %q: %w", m.spec.Name, err)
+	}
+	return nil
+}
+
+// Stop asks the guest to power off in two ways, with the power button and with a command over its Runner, and ends the
+// machine when neither has worked within the time limit.
+func (m *Machine) Stop(ctx context.Context) error {
+	err := m.locked(ctx, func(ctx context.Context) error {
+		if runs, err := m.runs(ctx); err != nil || !runs {
+			return err
+		}
+		return m.powerOff(ctx)
+	})
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // no folder, no machine
+		return fmt.Errorf("stop machine %q: %w", m.spec.Name, err)
+	}
+	return nil
+}
+
+// runs reports whether there is something to end.
+func (m *Machine) runs(ctx context.Context) (bool, error) {
+	state, err := m.look(ctx)
+	switch {
+	case errors.Is(err, errUnknown):
+		return false, nil
+	case errors.Is(err, errCrashed):
+		return true, nil
+	}
+	return state == machine.Running || state == machine.Paused, err
+}
+
+// powerOff goes on to end the machine when the guest does not listen, or cannot.
+func (m *Machine) powerOff(ctx context.Context) error {
+	ended, err := poweroff.Ask(ctx, poweroff.Guest{
+		Press: func(ctx context.Context) error {
+			_, err := m.driver.manage(ctx, control(m.name, "acpipowerbutton"))
+			return err
+		},
+		Ended:  m.waitFor,
+		Runner: m.runner,
+	}, m.driver.options.StopTimeout)
+	if ended || err != nil {
+		return err
+	}
+	return m.end(ctx)
+}
+
+// end ends the machine without asking the guest.
+func (m *Machine) end(ctx context.Context) error {
+	if runs, err := m.runs(ctx); err != nil || !runs {
+		return err
+	}
+	if _, err := m.driver.manage(ctx, control(m.name, "poweroff")); err != nil {
+		return err
+	}
+	const limit = 10 * time.Second
+	ended, err := m.waitFor(ctx, limit)
+	if err == nil && !ended {
+		err = errors.New("VirtualBox does not end it")
+	}
+	return err
+}
+
+// waitFor waits until the machine has ended; false means that it runs on.
+func (m *Machine) waitFor(ctx context.Context, limit time.Duration) (ended bool, err error) {
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for {
+		if runs, err := m.runs(ctx); err != nil || !runs {
+			return err == nil, err
+		}
+		select {
+		case <-limited.Done():
+			return false, ctx.Err()
+		case <-ticker.C:
+		}
+	}
+}
+
+// Delete ends the machine without asking the guest, has VirtualBox forget it and removes its files, also when its folder
+// is gone.
+func (m *Machine) Delete(ctx context.Context) error {
+	err := m.locked(ctx, m.remove)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = m.remove(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("delete machine %q: %w", m.spec.Name, err)
+	}
+	return nil
+}
+
+// remove takes away whatever is there of the machine.
+func (m *Machine) remove(ctx context.Context) error {
+	err := m.end(ctx)
+	if err == nil {
+		_, err = m.driver.manage(ctx, remove(m.name))
+	}
+	if err != nil && !errors.Is(err, errUnknown) && !errors.Is(err, exec.ErrNotFound) {
+		return err
+	}
+	return hostfiles.Remove(m.files.disk(), m.files.seed(), m.files.console())
+}

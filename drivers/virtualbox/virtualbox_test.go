@@ -1,0 +1,238 @@
+package virtualbox
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/skiff-k8s/skiff/drivers"
+	"github.com/skiff-k8s/skiff/drivers/drivertest"
+	"github.com/skiff-k8s/skiff/drivers/fake"
+	"github.com/skiff-k8s/skiff/internal/golden"
+	"github.com/skiff-k8s/skiff/machine"
+	"github.com/skiff-k8s/skiff/provision/ssh"
+)
+
+func testSpec(t *testing.T) machine.Spec {
+	t.Helper()
+	identity, err := ssh.GenerateIdentity("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	image := filepath.Join(t.TempDir(), "disk.raw")
+	if err := os.WriteFile(image, []byte("a disk"), 0o400); err != nil {
+		t.Fatal(err)
+	}
+	return machine.Spec{
+		Cluster: "dev", Name: "skiff", CPUs: 2, MemoryMiB: 2048, DiskBytes: 20 << 30, Dir: t.TempDir(), RunDir: t.TempDir(),
+		Image: machine.Image{Disk: image, Cmdline: "root=/dev/sda"},
+		Network: machine.Network{
+			MAC:     "5a:94:ef:e4:0c:ee",
+			Address: netip.MustParsePrefix("192.168.127.2/24"), Gateway: netip.MustParseAddr("192.168.127.1"),
+		},
+		Identity: identity.Machine(),
+		SSH:      machine.SSH{User: "root", PrivateKey: identity.UserKey, HostKey: identity.HostPublicKey},
+	}
+}
+
+// newDriver returns a driver of that VBoxManage, whose guests are fakes that keep their files in guest.
+func newDriver(program, guest string) *Driver {
+	return New(Options{
+		VBoxManage: program, StopTimeout: 10 * time.Second,
+		Runner: func(machine.SSH) machine.Runner {
+			return fake.NewRunner(guest, fake.Responses{
+				{Prefix: []string{"sh", "-c", "exit 3"}, ExitCode: 3},
+				{Prefix: []string{"sleep"}, Hang: true},
+			})
+		},
+	})
+}
+
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	for _, how := range []behaviour{works, slow} {
+		t.Run(string(how), func(t *testing.T) {
+			t.Parallel()
+			drivertest.Run(t, func(t *testing.T) drivertest.Target {
+				spec, d := testSpec(t), newDriver(playing(t, how), t.TempDir())
+				runner := d.options.Runner
+				d.options.Runner = func(target machine.SSH) machine.Runner { return &reachable{runner(target), d, nameOf(spec)} }
+				return drivertest.Target{
+					Driver: d,
+					Spec:   spec,
+					Fresh:  func() drivers.Driver { return New(d.options) },
+					Crash: func(ctx context.Context, m machine.Machine) error {
+						vm := m.(*Machine)
+						_, err := vm.driver.manage(ctx, control(vm.name, "test-abort"))
+						return err
+					},
+				}
+			})
+		})
+	}
+}
+
+// reachable answers while VirtualBox says that the machine runs.
+type reachable struct {
+	machine.Runner
+	driver *Driver
+	name   string
+}
+
+func (r *reachable) Run(ctx context.Context, cmd machine.Cmd) (machine.Result, error) {
+	out, err := r.driver.manage(ctx, info(r.name))
+	if err != nil || parseInfo(out)["VMState"] != "running" {
+		return machine.Result{}, errors.Join(errors.New("connection refused"), err)
+	}
+	return r.Runner.Run(ctx, cmd)
+}
+
+func TestCommands(t *testing.T) {
+	t.Parallel()
+	spec := machine.Spec{
+		Cluster: "dev", Name: "skiff", Dir: "/state/clusters/dev/nodes/skiff", CPUs: 2, MemoryMiB: 2048, DiskBytes: 20 << 30,
+		Image:   machine.Image{Disk: "/base/disk.raw"},
+		Network: machine.Network{MAC: "5a:94:ef:e4:0c:ee"},
+	}
+	name := nameOf(spec)
+	commands := append(creation(spec), boot(name), control(name, "acpipowerbutton"), control(name, "poweroff"), control(name, "resume"),
+		info(name), notes(name), remove(name))
+	var text strings.Builder
+	for _, command := range commands {
+		text.WriteString(machine.Cmd{Args: append([]string{"VBoxManage"}, command...)}.String() + "\n")
+	}
+	golden.Compare(t, "testdata/commands.golden", []byte(text.String()))
+	other := spec
+	other.Dir = "/other" + spec.Dir
+	if nameOf(other) == name {
+		t.Errorf("two folders have the machine %s, want two names", name)
+	}
+}
+
+func TestParse(t *testing.T) {
+	t.Parallel()
+	out := "name=\"skiff-dev\"\r\nVMState=\"paused\"\ncpus=2\n\"GUI/Odd\"=\"a\\\\b\"\nwhat\n"
+	want := map[string]string{"name": "skiff-dev", "VMState": "paused", "cpus": "2", "GUI/Odd": `a\b`}
+	if diff := cmp.Diff(want, parseInfo([]byte(out))); diff != "" {
+		t.Errorf("parseInfo (-want +got):\n%s", diff)
+	}
+	out = "\"skiff-dev-skiff-0a0b\" {0d2a3e1c-1111-4222-8333-944455556666}\n\"mine\" {0d2a3e1c-1111-4222-8333-944455556667}\n<inaccessible> {x}\n"
+	want = map[string]string{"skiff-dev-skiff-0a0b": "0d2a3e1c-1111-4222-8333-944455556666"}
+	if diff := cmp.Diff(want, parseList([]byte(out))); diff != "" {
+		t.Errorf("parseList (-want +got):\n%s", diff)
+	}
+	out = "Key: skiff/dir, Value: /a, Value: b\nKey: GUI/X, Value: \nNo value set!\n"
+	want = map[string]string{"skiff/dir": "/a, Value: b", "GUI/X": ""}
+	if diff := cmp.Diff(want, parseNotes([]byte(out))); diff != "" {
+		t.Errorf("parseNotes (-want +got):\n%s", diff)
+	}
+	for state, want := range map[string]machine.State{
+		"running": machine.Running, "paused": machine.Paused, "poweroff": machine.Stopped, "aborted": machine.Stopped,
+		"saved": machine.Stopped, "gurumeditation": machine.Broken, "": machine.Broken,
+	} {
+		if got, err := parseState(state); got != want || (err == nil) != (want != machine.Broken) {
+			t.Errorf("parseState(%q): got %s and error %v, want %s", state, got, err, want)
+		}
+	}
+}
+
+// TestStop: a guest that does not listen is ended all the same.
+func TestStop(t *testing.T) {
+	t.Parallel()
+	for how, want := range map[behaviour]machine.State{works: machine.Running, deaf: machine.Running, paused: machine.Paused, guru: machine.Broken} {
+		t.Run(string(how), func(t *testing.T) {
+			t.Parallel()
+			d := newDriver(playing(t, how), t.TempDir())
+			d.options.StopTimeout = 300 * time.Millisecond
+			m, err := d.Create(t.Context(), testSpec(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := m.Start(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if state, err := m.State(t.Context()); state != want || (err == nil) != (want != machine.Broken) {
+				t.Errorf("got state %s (%v), want %s", state, err, want)
+			}
+			if how == paused {
+				if err := m.Start(t.Context()); err != nil {
+					t.Errorf("Start of a paused machine: %v", err)
+				}
+			}
+			if err := m.Stop(t.Context()); err != nil {
+				t.Errorf("Stop: %v", err)
+			}
+			if state, err := m.State(t.Context()); state != machine.Stopped || err != nil {
+				t.Errorf("after Stop: got state %s (%v), want %s", state, err, machine.Stopped)
+			}
+		})
+	}
+}
+
+func TestStartFails(t *testing.T) {
+	t.Parallel()
+	m, err := newDriver(playing(t, broken), t.TempDir()).Create(t.Context(), testSpec(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "The virtual machine has terminated unexpectedly during startup"
+	if err := m.Start(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("Start: got error %v, want one with %q", err, want)
+	}
+}
+
+// TestMachines: machines of others are not taken for skiff's, whatever their names; one whose folder is gone is found and
+// removed.
+func TestMachines(t *testing.T) {
+	t.Parallel()
+	d, spec := newDriver(playing(t, works), t.TempDir()), testSpec(t)
+	if _, err := d.manage(t.Context(), []string{"createvm", "--name", "skiff-of-others", "--basefolder", t.TempDir(), "--register"}); err != nil {
+		t.Fatal(err)
+	}
+	m, err := d.Create(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(spec.Dir); err != nil {
+		t.Fatal(err)
+	}
+	want := []drivers.Found{{Cluster: "dev", Name: "skiff", Dir: spec.Dir, State: machine.Stopped}}
+	found, err := d.Machines(t.Context())
+	if diff := cmp.Diff(want, found); diff != "" || err != nil {
+		t.Errorf("Machines: error %v (-want +got):\n%s", err, diff)
+	}
+	if err := m.Delete(t.Context()); err != nil {
+		t.Errorf("Delete: %v", err)
+	}
+	if found, err := d.Machines(t.Context()); len(found) > 0 || err != nil {
+		t.Errorf("Machines after Delete: got %+v (%v), want none", found, err)
+	}
+}
+
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct{ program, want string }{
+		"there":      {playing(t, works), "pass"},
+		"no modules": {playing(t, broken), "fail"},
+		"not there":  {"/none/VBoxManage", "fail missing"},
+	} {
+		findings := newDriver(test.program, t.TempDir()).Check(t.Context())
+		got := string(findings[0].Level)
+		if findings[0].Missing {
+			got += " missing"
+		}
+		if got != test.want || findings[0].Text == "" {
+			t.Errorf("%s: got %+v, want %s", name, findings[0], test.want)
+		}
+		if len(findings) != 3 || findings[1].Level != drivers.Failure || findings[2].Level != drivers.Failure {
+			t.Errorf("%s: got %+v, want it to say what skiff lacks", name, findings)
+		}
+	}
+}
