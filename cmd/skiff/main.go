@@ -34,6 +34,7 @@ func live() cli.Deps {
 	return cli.Deps{
 		Version: version, Commit: commit, Env: os.Getenv, Facts: host.Look,
 		Drivers:    findDriver,
+		AllDrivers: allDrivers,
 		Agents:     cluster.LiveAgents{Executable: executable},
 		Kubernetes: cluster.LiveKubernetes{},
 		RunAgent:   runAgent,
@@ -43,8 +44,16 @@ func live() cli.Deps {
 func findDriver(ctx context.Context, home store.Home) func(string) (drivers.Driver, error) {
 	return func(name string) (drivers.Driver, error) {
 		_ = store.Folder(home.Cache) // without it the driver only forgets what it found out
-		return builtin.New(ctx, name, builtin.Options{AcceleratorMemory: home.AcceleratorMemory()})
+		return builtin.New(ctx, name, driverOptions(home))
 	}
+}
+
+func allDrivers(home store.Home) (auto, named []drivers.Driver) {
+	return builtin.All(driverOptions(home)), builtin.Named(driverOptions(home))
+}
+
+func driverOptions(home store.Home) builtin.Options {
+	return builtin.Options{AcceleratorMemory: home.AcceleratorMemory()}
 }
 
 func runAgent(ctx context.Context, configFile string) error {

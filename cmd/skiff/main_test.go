@@ -70,6 +70,7 @@ func fakes() (cli.Deps, error) {
 				return builtin.New(ctx, name, builtin.Options{}) // for its words on names that it does not know
 			}
 		},
+		AllDrivers: func(store.Home) (auto, named []drivers.Driver) { return []drivers.Driver{driver}, nil },
 		Agents:     clustertest.Agents{Faults: faults},
 		Kubernetes: clustertest.Kubernetes{Faults: faults},
 		RunAgent:   func(context.Context, string) error { return nil },

@@ -42,6 +42,9 @@ func testDeps(t *testing.T) Deps {
 		Drivers: func(context.Context, store.Home) func(string) (drivers.Driver, error) {
 			return func(string) (drivers.Driver, error) { return fake.New(fake.Options{}), nil }
 		},
+		AllDrivers: func(store.Home) (auto, named []drivers.Driver) {
+			return []drivers.Driver{fake.New(fake.Options{})}, nil
+		},
 		Agents: clustertest.Agents{}, Kubernetes: clustertest.Kubernetes{},
 		NewID: func() string { id++; return strconv.Itoa(id) },
 	}

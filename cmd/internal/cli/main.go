@@ -28,8 +28,10 @@ type Deps struct {
 	Env             func(name string) string // the process's environment
 	Facts           func() host.Facts
 	Drivers         func(context.Context, store.Home) func(name string) (drivers.Driver, error)
-	Agents          cluster.Agents
-	Kubernetes      cluster.Kubernetes
+	// AllDrivers returns the drivers that "auto" tries, in that order, and those that must be named.
+	AllDrivers func(store.Home) (auto, named []drivers.Driver)
+	Agents     cluster.Agents
+	Kubernetes cluster.Kubernetes
 	// RunAgent is the whole life of an agent's process.
 	RunAgent func(ctx context.Context, configFile string) error
 	// Observe, when not nil, is told every event before it is shown. A command waits for it to return.

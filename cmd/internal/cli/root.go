@@ -62,7 +62,7 @@ It needs no root, no Docker and, once the guest image is there, no network.`,
 		groupLife:   {a.start(), a.stop(), a.delete(), a.status(), a.ip()},
 		groupInside: {a.ssh(), a.kubectl(), a.apply(), a.convert(), a.logs()},
 		groupAddons: {a.addons(), a.tunnel()},
-		groupSkiff:  {a.profileCommand(), a.config(), a.version()},
+		groupSkiff:  {a.profileCommand(), a.config(), a.drivers(), a.doctor(), a.version()},
 		"":          append(refusedCommands(), a.agent()),
 	} {
 		for _, command := range commands {

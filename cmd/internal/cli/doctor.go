@@ -1,0 +1,245 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/skiff-k8s/skiff/doctor"
+	"github.com/skiff-k8s/skiff/drivers"
+	"github.com/skiff-k8s/skiff/fail"
+	"github.com/skiff-k8s/skiff/internal/host"
+)
+
+func (a *app) doctor() *cobra.Command {
+	var driver string
+	var fix bool
+	cmd := &cobra.Command{
+		Use: "doctor", Short: "Look at all that skiff needs on this host, and say what mends it",
+		Long: `Look at all that skiff needs on this host. Every finding passes, warns or fails, and one that does not pass
+names the command that mends it, where there is one. Hardware acceleration is tried by running a guest.
+
+--fix does what needs no root, says each thing that it does, and lists the rest with their commands: it removes what
+clusters left behind that are gone (machines, agents, sockets, locks, contexts of the kubeconfig) and stale locks on the
+kubeconfig, removes half installed and unused broken guest images and installs broken ones again that are used, and
+closes folders with keys to other users.
+
+The exit code is 0 when nothing fails and 4 when something does. A driver that does not work is no failure while another
+one works, unless --driver names it or a cluster uses it.`,
+		Example: `  skiff doctor
+  skiff doctor --driver qemu
+  skiff doctor --fix
+  skiff doctor -o json`,
+		Args:        noArgs,
+		Annotations: map[string]string{annotationFormats: "json yaml"},
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			subject, err := a.subject(driver)
+			if err != nil {
+				return err
+			}
+			return a.runDoctor(cmd.Context(), subject, fix)
+		},
+	}
+	cmd.Flags().StringVarP(&driver, "driver", "d", "", "look at this driver only")
+	cmd.Flags().BoolVar(&fix, "fix", false, "mend what needs no root")
+	_ = cmd.RegisterFlagCompletionFunc("driver", a.completeDrivers) // fails for a flag that is not there, and it is
+	return cmd
+}
+
+// subject is this host as the doctor looks at it.
+func (a *app) subject(driver string) (doctor.Host, error) {
+	manager := a.manager()
+	auto, named := a.deps.AllDrivers(a.home)
+	subject := doctor.Host{
+		Home: a.home, Built: manager.Built, Facts: manager.Facts, Env: a.deps.Env, Kubeconfig: manager.Kubeconfig,
+		Drivers: auto, Named: named, Agents: a.deps.Agents,
+		Now: time.Now, FreeBytes: host.FreeBytes, Listen: new(net.ListenConfig).Listen,
+	}
+	if driver == "" || driver == "auto" {
+		return subject, nil
+	}
+	one, err := manager.Drivers(driver)
+	if err != nil {
+		return subject, err
+	}
+	subject.Drivers, subject.Named, subject.Only = []drivers.Driver{one}, nil, true
+	return subject, nil
+}
+
+func (a *app) runDoctor(ctx context.Context, subject doctor.Host, fix bool) error {
+	report, err := subject.Examine(ctx)
+	if err != nil {
+		return err
+	}
+	if fix {
+		report, err = subject.Fix(ctx, report, func(one doctor.Fixed) {
+			if one.Error != "" {
+				a.out.Warn("", "Not mended: %s %s", one.Text, one.Error)
+				return
+			}
+			a.out.Info("", "%s", one.Text)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if err := a.out.Data(report, func(w io.Writer) error { return writeReport(w, report, fix) }); err != nil {
+		return err
+	}
+	if report.Failed() {
+		return &exitError{fail.CodeHost} // the report has said why
+	}
+	return nil
+}
+
+// writeReport writes a report for people.
+func writeReport(w io.Writer, report doctor.Report, fixed bool) error {
+	for _, driver := range report.Drivers {
+		if err := writeFindings(w, headline(driver), driver.Findings); err != nil {
+			return err
+		}
+	}
+	if err := writeFindings(w, "This host", report.Checks); err != nil {
+		return err
+	}
+	failures, warnings := report.Count(drivers.Failure), report.Count(drivers.Warning)
+	verdict := "Nothing fails"
+	if report.Failed() {
+		verdict = plural(failures, "check fails", "checks fail")
+	}
+	if warnings > 0 {
+		verdict += "; " + plural(warnings, "warning", "warnings")
+	}
+	verdict += "."
+	if mendable := countFix(report); mendable > 0 && !fixed {
+		verdict += fmt.Sprintf(" `skiff doctor --fix` mends %d of them.", mendable)
+	}
+	_, err := fmt.Fprintln(w, verdict)
+	return err
+}
+
+// headline says of a driver whether it works and whether that matters.
+func headline(driver doctor.Driver) string {
+	switch {
+	case driver.Healthy && driver.NeedsImprovement:
+		return "Driver " + driver.Name + " works, and could do better"
+	case driver.Healthy:
+		return "Driver " + driver.Name + " works"
+	case driver.Needed:
+		return "Driver " + driver.Name + " does not work"
+	}
+	return "Driver " + driver.Name + " does not work here; it is not needed"
+}
+
+// writeFindings writes a line for each finding, and one below it for the command that mends it.
+func writeFindings(w io.Writer, title string, findings []doctor.Finding) error {
+	if _, err := fmt.Fprintf(w, "%s\n", title); err != nil {
+		return err
+	}
+	table := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	for _, one := range findings {
+		fmt.Fprintf(table, "  %s\t%s\t%s\n", one.Level, one.Name, one.Text)
+		if one.Level != drivers.Good && one.Remedy != "" {
+			fmt.Fprintf(table, "\t\t-> %s\n", one.Remedy)
+		}
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(w)
+	return err
+}
+
+func countFix(report doctor.Report) int {
+	n := 0
+	for _, one := range report.Checks {
+		if one.Fix {
+			n++
+		}
+	}
+	return n
+}
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+// completeDrivers offers the names of drivers.
+func (a *app) completeDrivers(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if err := a.prepare(cmd); err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	auto, named := a.deps.AllDrivers(a.home)
+	var names []string
+	for _, driver := range append(auto, named...) {
+		names = append(names, driver.Name())
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// driverState is one driver of `skiff drivers`.
+type driverState struct {
+	Name   string `json:"name"`
+	State  string `json:"state"`  // ready, limited or unusable
+	Auto   bool   `json:"auto"`   // new clusters get it unless they name another
+	Reason string `json:"reason"` // why it is not ready; empty when it is
+	Remedy string `json:"remedy"` // the command that mends that; may be empty
+}
+
+// drivers lists the drivers as their own checks find them, which run no guest.
+func (a *app) drivers() *cobra.Command {
+	return &cobra.Command{
+		Use: "drivers", Short: "List the drivers, whether each works here and, if not, what mends it",
+		Long: `List the drivers: first those that --driver auto tries, in its order, then those that must be named. A driver is
+ready, limited (it works, and could do better) or unusable. The one that new clusters get is marked; skiff doctor looks
+closer.`,
+		Example: `  skiff drivers
+  skiff drivers -o json`,
+		Args:        noArgs,
+		Annotations: map[string]string{annotationFormats: "table json yaml"},
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			states := a.driverStates(cmd.Context())
+			return a.out.Data(states, func(w io.Writer) error { return writeDrivers(w, states) })
+		},
+	}
+}
+
+func (a *app) driverStates(ctx context.Context) []driverState {
+	states, chosen := []driverState{}, false
+	auto, named := a.deps.AllDrivers(a.home)
+	for i, driver := range append(auto, named...) {
+		summary := doctor.Summarize(driver.Name(), driver.Check(ctx))
+		one := driverState{Name: summary.Name, State: "ready", Reason: summary.Reason, Remedy: summary.Fix, Auto: summary.Healthy && !chosen && i < len(auto)}
+		switch {
+		case !summary.Healthy:
+			one.State = "unusable"
+		case summary.NeedsImprovement:
+			one.State = "limited"
+		}
+		chosen = chosen || one.Auto
+		states = append(states, one)
+	}
+	return states
+}
+
+func writeDrivers(w io.Writer, states []driverState) error {
+	table := tabwriter.NewWriter(w, 0, 4, 3, ' ', 0)
+	fmt.Fprintln(table, "NAME\tSTATE\tAUTO\tREASON\tREMEDY")
+	for _, one := range states {
+		auto := ""
+		if one.Auto {
+			auto = "*"
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", one.Name, one.State, auto, or(strings.TrimSuffix(one.Reason, "."), "-"), or(one.Remedy, "-"))
+	}
+	return table.Flush()
+}

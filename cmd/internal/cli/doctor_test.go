@@ -1,0 +1,87 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"path/filepath"
+	"testing"
+
+	"github.com/skiff-k8s/skiff/doctor"
+	"github.com/skiff-k8s/skiff/drivers"
+	"github.com/skiff-k8s/skiff/drivers/fake"
+	"github.com/skiff-k8s/skiff/internal/golden"
+	"github.com/skiff-k8s/skiff/store"
+)
+
+// found is a finding as a check makes it.
+func found(name string, level drivers.Level, text, remedy string, fix bool) doctor.Finding {
+	return doctor.Finding{Finding: drivers.Finding{Name: name, Level: level, Text: text, Remedy: remedy}, Fix: fix}
+}
+
+// TestReport: what the doctor says to people, and to programs.
+func TestReport(t *testing.T) {
+	t.Parallel()
+	works := doctor.Summarize("qemu", []drivers.Finding{
+		{Name: "qemu", Level: drivers.Good, Text: "qemu-system-x86_64 is of version 7.2.22."},
+		{Name: "accelerator", Level: drivers.Warning, Text: "KVM is present but /dev/kvm may not be opened by this user: using software emulation, which is slower.", Remedy: "sudo usermod -aG kvm $USER"},
+	})
+	works.Needed = true
+	fails := doctor.Summarize("libvirt", []drivers.Finding{
+		{Name: "libvirt", Level: drivers.Failure, Text: "The library libvirt.so.0 is not there.", Remedy: "sudo apt-get install libvirt0", Missing: true},
+	})
+	well := found("clock", drivers.Good, "The clock agrees with the files and certificates of skiff's that are here.", "", false)
+	tests := map[string]struct {
+		report doctor.Report
+		fixed  bool
+	}{
+		"healthy": {doctor.Report{Drivers: []doctor.Driver{works, fails}, Checks: []doctor.Finding{well}}, false},
+		"sick": {doctor.Report{
+			Drivers: []doctor.Driver{works},
+			Checks: []doctor.Finding{
+				well,
+				found("image", drivers.Failure, "There is no guest image.", "make image", false),
+				found("kubeconfig", drivers.Warning, `Context "old" leads to https://127.77.3.1:6443, where a cluster was that is gone.`, "skiff delete -p old", true),
+				found("routes", drivers.Warning, "Not known: /proc/net/route is odd.", "", false),
+			},
+		}, false},
+		"mended": {doctor.Report{
+			Drivers: []doctor.Driver{works}, Checks: []doctor.Finding{well, found("folders", drivers.Warning, "Folder x has mode 755.", "chmod 700 x", true)},
+			Fixed: []doctor.Fixed{{Name: "folders", Text: "Folder x has mode 755.", Error: "it is read-only"}},
+		}, true},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var out bytes.Buffer
+			if err := writeReport(&out, test.report, test.fixed); err != nil {
+				t.Fatal(err)
+			}
+			golden.Compare(t, filepath.Join("testdata", "doctor", name+".golden"), out.Bytes())
+			content, err := json.MarshalIndent(test.report, "", "  ")
+			if err != nil {
+				t.Fatal(err)
+			}
+			golden.Compare(t, filepath.Join("testdata", "doctor", name+".json"), append(content, '\n'))
+		})
+	}
+}
+
+func TestDriversList(t *testing.T) {
+	t.Parallel()
+	deps := testDeps(t)
+	deps.AllDrivers = func(store.Home) (auto, named []drivers.Driver) {
+		auto = []drivers.Driver{
+			fake.New(fake.Options{Name: "first", Findings: []drivers.Finding{{Name: "program", Level: drivers.Failure, Text: "The program x is not there.", Remedy: "sudo apt-get install x"}}}),
+			fake.New(fake.Options{Name: "second", Findings: []drivers.Finding{{Name: "speed", Level: drivers.Warning, Text: "Guests are emulated."}}}),
+			fake.New(fake.Options{Name: "third"}),
+		}
+		return auto, []drivers.Driver{fake.New(fake.Options{Name: "fourth"})}
+	}
+	for format, file := range map[string]string{"table": "list.golden", "json": "list.json", "yaml": "list.yaml"} {
+		var out, said bytes.Buffer
+		if code := Main(t.Context(), []string{"drivers", "-o", format}, Streams{Out: &out, Err: &said}, deps); code != 0 || said.Len() > 0 {
+			t.Errorf("drivers -o %s: got exit code %d and %q, want 0 and nothing", format, code, said.String())
+		}
+		golden.Compare(t, filepath.Join("testdata", "drivers", file), out.Bytes())
+	}
+}
