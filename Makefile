@@ -57,6 +57,19 @@ build: ## Build bin/skiff
 	@echo "== Building bin/skiff $(VERSION)"
 	CGO_ENABLED=$(CGO_ENABLED) go build -tags $(TAGS) -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/skiff ./cmd/skiff
 
+# What skiff runs on. The guest image is built for amd64 alone.
+PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
+
+.PHONY: cross
+cross: ## Build skiff for Linux and macOS, amd64 and arm64, below bin/cross
+	@echo "== Building for $(PLATFORMS)"
+	@for platform in $(PLATFORMS); do \
+		os=$${platform%/*} arch=$${platform#*/}; \
+		CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' \
+			-o bin/cross/skiff-$$os-$$arch ./cmd/skiff; \
+		echo "bin/cross/skiff-$$os-$$arch"; \
+	done
+
 .PHONY: image
 image: deps ## Build the guest image (about half an hour at first, seconds when nothing changed)
 	@echo "== Building the guest image"
@@ -113,7 +126,7 @@ test-drivers: deps image ## Run the conformance of each driver against the real 
 	SKIFF_TEST_IMAGE='$(IMAGE)' go test -tags e2e,$(TAGS) -count=1 -timeout 20m -v -run '$(DRIVER_TUTORIALS)' ./test/e2e
 
 .PHONY: test
-test: deps fmt-check lint unit verify site image test-drivers e2e ## Run everything that CI runs
+test: deps fmt-check lint unit verify site cross image test-drivers e2e ## Run everything that CI runs
 
 .PHONY: bench
 bench: deps image build ## Measure whole commands in a real virtual machine, beside their budgets
