@@ -83,8 +83,9 @@ func TestConformance(t *testing.T) {
 	drivertest.Run(t, func(t *testing.T) drivertest.Target {
 		spec, guest := testSpec(t), t.TempDir()
 		d := newDriver(t, works, guest)
-		runner := d.options.Runner
-		d.options.Runner = func(target machine.SSH) machine.Runner { return &reachable{runner(target), filesOf(spec)} }
+		d.options.Runner = func(machine.SSH) machine.Runner {
+			return &reachable{fake.NewRunner(guest, drivertest.Guest(spec)), filesOf(spec)}
+		}
 		fresh := New(d.options)
 		fresh.limits = d.limits
 		return drivertest.Target{

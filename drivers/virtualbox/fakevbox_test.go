@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -32,12 +33,18 @@ const played = "play-vboxmanage-"
 // playing returns the path of a program that behaves so. What it makes is listed in its folder.
 func playing(t *testing.T, how behaviour) string {
 	t.Helper()
+	return playingIn(t, t.TempDir(), how)
+}
+
+// playingIn is playing with the folder dir, in which the program may be already.
+func playingIn(t *testing.T, dir string, how behaviour) string {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), played+string(how))
-	if os.Link(self, path) == nil {
+	path := filepath.Join(dir, played+string(how))
+	if err := os.Link(self, path); err == nil || errors.Is(err, fs.ErrExist) {
 		return path
 	}
 	binary, err := os.ReadFile(self) // another file system

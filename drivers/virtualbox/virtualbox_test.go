@@ -55,43 +55,52 @@ func newDriver(program, guest string) *Driver {
 	})
 }
 
-func TestConformance(t *testing.T) {
-	t.Parallel()
-	for _, how := range []behaviour{works, slow} {
-		t.Run(string(how), func(t *testing.T) {
-			t.Parallel()
-			drivertest.Run(t, func(t *testing.T) drivertest.Target {
-				spec, d := testSpec(t), newDriver(playing(t, how), t.TempDir())
-				runner := d.options.Runner
-				d.options.Runner = func(target machine.SSH) machine.Runner { return &reachable{runner(target), d, nameOf(spec)} }
-				return drivertest.Target{
-					Driver: d,
-					Spec:   spec,
-					Fresh:  func() drivers.Driver { return New(d.options) },
-					Crash: func(ctx context.Context, m machine.Machine) error {
-						vm := m.(*Machine)
-						_, err := vm.driver.manage(ctx, control(vm.name, "test-abort"))
-						return err
-					},
-				}
-			})
-		})
+// registryVariable hands the folder of VirtualBox on to the process that the suite starts.
+const registryVariable = "SKIFF_TEST_VIRTUALBOX"
+
+func TestConformance(t *testing.T) { conforms(t, works) }
+
+func TestConformanceSlow(t *testing.T) { conforms(t, slow) }
+
+func conforms(t *testing.T, how behaviour) {
+	t.Helper()
+	if os.Getenv(registryVariable) == "" {
+		t.Setenv(registryVariable, t.TempDir())
 	}
+	drivertest.Run(t, func(t *testing.T) drivertest.Target {
+		spec, guest := testSpec(t), t.TempDir()
+		d := newDriver(playingIn(t, os.Getenv(registryVariable), how), guest)
+		d.options.Runner = func(machine.SSH) machine.Runner {
+			return &reachable{Runner: fake.NewRunner(guest, drivertest.Guest(spec)), driver: d, dir: spec.Dir}
+		}
+		return drivertest.Target{
+			Driver: d,
+			Spec:   spec,
+			Fresh:  func() drivers.Driver { return New(d.options) },
+			Crash: func(ctx context.Context, m machine.Machine) error {
+				vm := m.(*Machine)
+				_, err := vm.driver.manage(ctx, control(vm.name, "test-abort"))
+				return err
+			},
+		}
+	})
 }
 
-// reachable answers while VirtualBox says that the machine runs.
+// reachable answers while VirtualBox says that the machine of the folder runs.
 type reachable struct {
 	machine.Runner
 	driver *Driver
-	name   string
+	dir    string
 }
 
 func (r *reachable) Run(ctx context.Context, cmd machine.Cmd) (machine.Result, error) {
-	out, err := r.driver.manage(ctx, info(r.name))
-	if err != nil || parseInfo(out)["VMState"] != "running" {
-		return machine.Result{}, errors.Join(errors.New("connection refused"), err)
+	all, err := r.driver.Machines(ctx)
+	for _, one := range all {
+		if one.Dir == r.dir && one.State == machine.Running {
+			return r.Runner.Run(ctx, cmd)
+		}
 	}
-	return r.Runner.Run(ctx, cmd)
+	return machine.Result{}, errors.Join(errors.New("connection refused"), err)
 }
 
 func TestCommands(t *testing.T) {
