@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/skiff-k8s/skiff/config"
+	"github.com/skiff-k8s/skiff/drivers"
 	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/images"
 	"github.com/skiff-k8s/skiff/machine"
@@ -30,7 +31,7 @@ func (s *start) plan() Plan {
 	}
 	running := s.seen.machine == machine.Running
 	resized := s.stored != nil && (s.stored.CPUs != s.config.CPUs || s.stored.MemoryMiB != s.config.MemoryMiB)
-	orphaned := running && s.seen.agent == nil
+	orphaned := running && s.seen.agent == nil && s.config.SSH == nil // an adopted machine has a network of its own
 	boots := !running || resized || orphaned
 	works := !boots && s.config.Provisioned && s.seen.usable == nil
 
@@ -77,7 +78,7 @@ func (s *start) image() Step {
 func (s *start) create() Step {
 	return Step{
 		ID:   "create",
-		Text: fmt.Sprintf("Create machine %s (%s, %d CPUs, %d MiB)", s.config.Profile, s.config.Driver, s.config.CPUs, s.config.MemoryMiB),
+		Text: wordsOf(s.config).create,
 		Why:  s.why("there is no cluster "+s.config.Profile, "the cluster has no machine"),
 		Do: func(ctx context.Context, _ Report) error {
 			driver, err := s.driver(s.config)
@@ -129,7 +130,7 @@ func (s *start) keys() error {
 
 func (s *start) powerOff(why string) Step {
 	return Step{
-		ID: "poweroff", Text: "Power machine " + s.config.Profile + " off", Why: why,
+		ID: "poweroff", Text: wordsOf(s.config).off, Why: why,
 		Do: func(ctx context.Context, _ Report) error {
 			vm, _, err := s.machine(s.config)
 			if err != nil {
@@ -162,7 +163,7 @@ func (s *start) boot(ran bool) Step {
 		why = "it was powered off"
 	}
 	return Step{
-		ID: "boot", Text: "Boot machine " + s.config.Profile, Why: why,
+		ID: "boot", Text: wordsOf(s.config).boot, Why: why,
 		Do: func(ctx context.Context, report Report) error {
 			if err := images.Verify(ctx, s.Home.BaseImage(s.config.Image)); err != nil {
 				return err
@@ -176,7 +177,7 @@ func (s *start) boot(ran bool) Step {
 			}
 			s.vm = vm
 			s.tellSpeed(ctx, spec.Image)
-			if err := vm.Start(ctx); err != nil {
+			if err := power(ctx, vm, report); err != nil {
 				return wrap(fail.MachineFailed, err, "boot cluster %s", s.config.Profile)
 			}
 			report("making keys while it boots", 0, 0)
@@ -193,6 +194,14 @@ func (s *start) boot(ran bool) Step {
 			return s.vm.Stop(ctx)
 		},
 	}
+}
+
+// power starts the machine, and lets it tell how far it is where it can.
+func power(ctx context.Context, vm machine.Machine, report Report) error {
+	if slow, ok := vm.(drivers.Reporting); ok {
+		return slow.StartReporting(ctx, report)
+	}
+	return vm.Start(ctx)
 }
 
 // answer waits until commands run on the machine.

@@ -37,7 +37,7 @@ func (m *Manager) Stop(ctx context.Context, profile string, sink Sink) (stopped 
 	if state != machine.Running && state != machine.Paused && agentErr != nil {
 		return false, nil
 	}
-	step := Event{Profile: profile, Step: "stop", Index: 1, Steps: 1, Text: "Power machine " + profile + " off"}
+	step := Event{Profile: profile, Step: "stop", Index: 1, Steps: 1, Text: wordsOf(c).off}
 	emit(sink, step, Began)
 	// The agent goes last: until the guest is down its network is of use.
 	err = errors.Join(

@@ -84,7 +84,8 @@ func (u *up) run(ctx context.Context) error {
 }
 
 // pushScript unpacks its input. $1 is the fingerprint, $2 the file that says "done", $3 the one that says "began", $4
-// whether certificates were renewed.
+// whether certificates were renewed. The server of systemd-resolved is of no use to pods: its address is one of theirs
+// (kubeadm does the same, app/componentconfigs, isServiceActive).
 const pushScript = `set -e
 read -r done 2>/dev/null <"$2" || done=
 read -r began 2>/dev/null <"$3" || began=
@@ -107,6 +108,9 @@ fi
 mkdir -p /etc/kubernetes/manifests /etc/kubernetes/skiff
 chmod 700 /etc/kubernetes/manifests /etc/kubernetes/skiff
 tar -x -m -o -p -f - -C /
+if [ "$(readlink -f /etc/resolv.conf)" = /run/systemd/resolve/stub-resolv.conf ] && ! grep -q '^resolvConf:' /var/lib/kubelet/config.yaml; then
+	echo 'resolvConf: /run/systemd/resolve/resolv.conf' >>/var/lib/kubelet/config.yaml
+fi
 systemctl start --no-block kubelet`
 
 // push puts all files on the machine and starts the kubelet, unless the machine is done.
@@ -241,7 +245,7 @@ func (u *up) output(ctx context.Context, step string, stdin io.Reader, stdout io
 
 // failed makes the error that people meet. One that came from the end of ctx stays as it is.
 func (u *up) failed(id fail.ID, step, op string, err error, output []byte) error {
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || fail.Known(err) {
 		return fmt.Errorf("%s: %w", op, err)
 	}
 	var failed *machine.RunError
