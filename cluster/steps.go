@@ -33,16 +33,18 @@ func (s *start) plan() Plan {
 	resized := s.stored != nil && (s.stored.CPUs != s.config.CPUs || s.stored.MemoryMiB != s.config.MemoryMiB)
 	orphaned := running && s.seen.agent == nil && s.config.SSH == nil // an adopted machine has a network of its own
 	boots := !running || resized || orphaned
+	rekeyed := s.rekeyed()
 	works := !boots && s.config.Provisioned && s.seen.usable == nil
 
 	add(!s.seen.image, s.image())
 	add(s.stored == nil || s.seen.machine == machine.Absent, s.create())
 	add(running && resized, s.powerOff("its size changes"))
 	add(running && orphaned && !resized, s.powerOff("its agent has ended, and with it its network"))
-	add(s.seen.agent == nil, s.agent())
+	add(rekeyed, s.rekey())
+	add(s.seen.agent == nil || rekeyed, s.agent())
 	add(boots, s.boot(running))
 	add(!works, s.kubernetes())
-	watched := !boots && s.seen.agent != nil && s.seen.agent.Watching
+	watched := !boots && !rekeyed && s.seen.agent != nil && s.seen.agent.Watching
 	add(!watched, s.services())
 	add(s.wantsContext(), s.context())
 	add((!works || !watched) && !s.options.NoWait, s.wait())
