@@ -207,7 +207,7 @@ func (s *start) boot(ran, suspended bool) Step {
 func (s *start) answer(ctx context.Context, spec machine.Spec) error {
 	waiting, cancel := context.WithTimeout(ctx, bootLimit)
 	defer cancel()
-	err := reach(waiting, s.vm)
+	err := machine.Wait(waiting, s.vm)
 	if err != nil && ctx.Err() == nil {
 		return fail.New(fail.BootTimeout, "boot cluster "+s.config.Profile, "%s did not answer: %w", spec.SSH.Address, err).
 			WithNext("skiff logs -p %s --step boot", s.config.Profile)

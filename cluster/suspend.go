@@ -149,7 +149,7 @@ func (s *start) wake(ctx context.Context, report Report) error {
 func rouse(ctx context.Context, kubernetes Kubernetes, vm machine.Machine, c Target, report Report) error {
 	ctx, cancel := context.WithTimeout(ctx, resumeLimit)
 	defer cancel()
-	if err := reach(ctx, vm); err != nil {
+	if err := machine.Wait(ctx, vm); err != nil {
 		return fmt.Errorf("it did not answer: %w", err)
 	}
 	return kubernetes.Wake(ctx, vm, c, report)

@@ -123,19 +123,28 @@ func (c Check) Do(ctx context.Context) []Finding {
 	return findings
 }
 
-// within runs the check within its limit. One that does not heed the limit is left to itself.
+// within runs the check within its limit.
 func (c Check) within(ctx context.Context) []Finding {
-	ctx, cancel := context.WithTimeout(ctx, c.Limit)
-	defer cancel()
-	done := make(chan []Finding, 1)
-	go func() { done <- c.Run(ctx) }()
-	select {
-	case findings := <-done:
-		return findings
-	case <-ctx.Done():
+	findings, ended := within(ctx, c.Limit, c.Run)
+	if !ended {
 		late := unknown("it took longer than %s to find out.", c.Limit)
 		late.Name = c.Name
-		return []Finding{late}
+		findings = []Finding{late}
+	}
+	return findings
+}
+
+// within runs look and reports whether it ended within its limit. One that does not heed the limit is left to itself.
+func within[T any](ctx context.Context, limit time.Duration, look func(context.Context) T) (found T, ended bool) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	done := make(chan T, 1)
+	go func() { done <- look(ctx) }()
+	select {
+	case found = <-done:
+		return found, true
+	case <-ctx.Done():
+		return found, false
 	}
 }
 

@@ -61,18 +61,13 @@ func Summarize(name string, findings []drivers.Finding) Driver {
 
 // Quick is what the driver's own checks find, which run no guest. A driver that does not answer in time fails.
 func Quick(ctx context.Context, driver drivers.Driver) Driver {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	done := make(chan []drivers.Finding, 1)
-	go func() { done <- driver.Check(ctx) }()
-	select {
-	case findings := <-done:
-		return Summarize(driver.Name(), findings)
-	case <-ctx.Done():
-		return Summarize(driver.Name(), []drivers.Finding{
+	findings, ended := within(ctx, limit, driver.Check)
+	if !ended {
+		findings = []drivers.Finding{
 			{Name: driver.Name(), Level: drivers.Failure, Text: fmt.Sprintf("It took longer than %s to find out what is wrong.", limit)},
-		})
+		}
 	}
+	return Summarize(driver.Name(), findings)
 }
 
 // examine looks at one driver: what it finds itself, and how fast its guests run.

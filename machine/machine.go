@@ -125,6 +125,16 @@ type Runner interface {
 	Put(ctx context.Context, path string, mode fs.FileMode, body io.Reader) error
 }
 
+// Wait returns once commands run where r runs them, or when ctx ends with the reason why they did not. Those who know a
+// better way than to run one have a method of this name.
+func Wait(ctx context.Context, r Runner) error {
+	if waiter, ok := r.(interface{ Wait(context.Context) error }); ok {
+		return waiter.Wait(ctx)
+	}
+	_, err := r.Run(ctx, Cmd{Args: []string{"true"}})
+	return err
+}
+
 // Machine is one machine that a driver made. Start, Stop and Delete are idempotent: they return nil when it is already
 // so. Its methods are safe for concurrent use.
 type Machine interface {
@@ -132,8 +142,8 @@ type Machine interface {
 	Name() string
 	// State asks the technology. With Broken comes an error that says what is wrong.
 	State(ctx context.Context) (State, error)
-	// Start powers the machine on (or continues a paused one) and returns once it runs, not once it answers: use
-	// WaitSSH of the Runner's package for that.
+	// Start powers the machine on (or continues a paused one) and returns once it runs, not once it answers: use Wait for
+	// that.
 	Start(ctx context.Context) error
 	// Stop asks the guest to power off and, when it does not within the driver's time limit, ends it.
 	Stop(ctx context.Context) error

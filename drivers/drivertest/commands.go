@@ -21,7 +21,7 @@ func commands(ctx context.Context, t *testing.T, target Target) {
 		t.Error("a command ran on a stopped machine")
 	}
 	must(t, "Start", m.Start(ctx))
-	must(t, "wait for the guest", wait(ctx, m))
+	must(t, "wait for the guest", machine.Wait(ctx, m))
 	wantListed(ctx, t, target, machine.Running)
 	size(ctx, t, m, target.Spec)
 	address(ctx, t, m, target.Spec)
@@ -34,7 +34,7 @@ func commands(ctx context.Context, t *testing.T, target Target) {
 	must(t, "Stop", m.Stop(ctx))
 	wantState(ctx, t, m, machine.Stopped)
 	must(t, "Start again", m.Start(ctx))
-	must(t, "wait for the guest again", wait(ctx, m))
+	must(t, "wait for the guest again", machine.Wait(ctx, m))
 	if got, err := m.Run(ctx, machine.Cmd{Args: []string{"cat", putPath}}); err != nil || string(got.Stdout) != "new" {
 		t.Errorf("after a restart the file is %q (%v), want %q", got.Stdout, err, "new")
 	}
@@ -98,14 +98,6 @@ func Guest(spec machine.Spec) fake.Responses {
 		{Prefix: strings.Fields(askMemory), Stdout: fmt.Sprintf("MemTotal:       %d kB\nMemFree:  1024 kB\n", spec.MemoryMiB<<10-70<<10)},
 		{Prefix: strings.Fields(askAddress), Stdout: fmt.Sprintf("2: eth0    inet %s scope global eth0\n", spec.Network.Address)},
 	}
-}
-
-func wait(ctx context.Context, m machine.Machine) error {
-	if waiter, ok := m.(interface{ Wait(context.Context) error }); ok {
-		return waiter.Wait(ctx)
-	}
-	_, err := m.Run(ctx, machine.Cmd{Args: []string{"true"}})
-	return err
 }
 
 func runs(ctx context.Context, t *testing.T, m machine.Machine) {

@@ -23,14 +23,14 @@ func pause(ctx context.Context, t *testing.T, target Target) {
 		t.Error("Pause of a stopped machine gave no error")
 	}
 	must(t, "Start", m.Start(ctx))
-	must(t, "wait for the guest", wait(ctx, m))
+	must(t, "wait for the guest", machine.Wait(ctx, m))
 	for range 2 {
 		must(t, "Pause", pauser.Pause(ctx))
 		wantState(ctx, t, target.Fresh().Machine(target.Spec), machine.Paused)
 	}
 	must(t, "Start of a paused machine", m.Start(ctx))
 	wantState(ctx, t, m, machine.Running)
-	must(t, "wait for the guest that was paused", wait(ctx, m))
+	must(t, "wait for the guest that was paused", machine.Wait(ctx, m))
 	must(t, "Pause again", pauser.Pause(ctx))
 	must(t, "Delete of a paused machine", m.Delete(ctx))
 	wantState(ctx, t, m, machine.Absent)
@@ -48,7 +48,7 @@ func suspend(ctx context.Context, t *testing.T, target Target) {
 	wantState(ctx, t, m, machine.Stopped)
 
 	must(t, "Start", m.Start(ctx))
-	must(t, "wait for the guest", wait(ctx, m))
+	must(t, "wait for the guest", machine.Wait(ctx, m))
 	must(t, "Put", m.Put(ctx, memoryPath, 0o600, strings.NewReader("kept")))
 	for range 2 {
 		must(t, "Suspend", suspender.Suspend(ctx))
@@ -58,7 +58,7 @@ func suspend(ctx context.Context, t *testing.T, target Target) {
 	wantSuspended(ctx, t, other, true)
 	must(t, "Resume by another process", other.(drivers.Suspender).Resume(ctx))
 	wantState(ctx, t, m, machine.Running)
-	must(t, "wait for the resumed guest", wait(ctx, other))
+	must(t, "wait for the resumed guest", machine.Wait(ctx, other))
 	wantFile(ctx, t, other, memoryPath, "kept")
 	if err := suspender.Resume(ctx); err == nil {
 		t.Error("Resume of a running machine gave no error")
@@ -68,7 +68,7 @@ func suspend(ctx context.Context, t *testing.T, target Target) {
 	wantSuspended(ctx, t, m, false)
 
 	must(t, "Start after a crash", m.Start(ctx))
-	must(t, "wait for the guest", wait(ctx, m))
+	must(t, "wait for the guest", machine.Wait(ctx, m))
 	must(t, "Suspend", suspender.Suspend(ctx))
 	must(t, "Start in place of Resume", m.Start(ctx))
 	wantState(ctx, t, m, machine.Running)
@@ -82,7 +82,7 @@ func forget(ctx context.Context, t *testing.T, target Target) {
 	suspender := ability[drivers.Suspender](t, m)
 	must(t, "Forget of nothing", suspender.Forget(ctx))
 	must(t, "Start", m.Start(ctx))
-	must(t, "wait for the guest", wait(ctx, m))
+	must(t, "wait for the guest", machine.Wait(ctx, m))
 	ended, cancel := context.WithCancel(ctx)
 	cancel()
 	if err := suspender.Suspend(ended); !errors.Is(err, context.Canceled) {
@@ -115,7 +115,7 @@ func snapshots(ctx context.Context, t *testing.T, target Target) {
 	must(t, "DeleteSnapshot of none", s.DeleteSnapshot(ctx, "none"))
 	save(ctx, t, m, "new", false)
 	must(t, "Start", m.Start(ctx))
-	must(t, "wait for the guest", wait(ctx, m))
+	must(t, "wait for the guest", machine.Wait(ctx, m))
 	for _, name := range []string{"one", "two"} {
 		must(t, "Put", m.Put(ctx, memoryPath, 0o600, strings.NewReader(name)))
 		must(t, "Put", m.Put(ctx, putPath, 0o600, strings.NewReader(name)))
@@ -167,7 +167,7 @@ func restore(ctx context.Context, t *testing.T, target Target, name string) {
 	must(t, "RestoreSnapshot", m.(drivers.Snapshotter).RestoreSnapshot(ctx, name))
 	wantSuspended(ctx, t, m, true)
 	must(t, "Resume", m.(drivers.Suspender).Resume(ctx))
-	must(t, "wait for the restored guest", wait(ctx, m))
+	must(t, "wait for the restored guest", machine.Wait(ctx, m))
 	if !target.Hollow {
 		wantFile(ctx, t, m, memoryPath, name)
 		wantFile(ctx, t, m, putPath, name)

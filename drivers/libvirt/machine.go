@@ -50,13 +50,7 @@ func (m *Machine) Name() string { return m.spec.Name }
 func (m *Machine) ConsoleLog() string { return m.files.Console }
 
 // Wait returns once commands run in the guest, or when ctx ends with the reason why they did not.
-func (m *Machine) Wait(ctx context.Context) error {
-	if waiter, ok := m.Runner.(interface{ Wait(context.Context) error }); ok {
-		return waiter.Wait(ctx)
-	}
-	_, err := m.Run(ctx, machine.Cmd{Args: []string{"true"}})
-	return err
-}
+func (m *Machine) Wait(ctx context.Context) error { return machine.Wait(ctx, m.Runner) }
 
 // exists reports whether the machine's domain is there. One of that name that is not the machine's gives
 // fail.DomainForeign.

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
 	"os/exec"
 	"syscall"
@@ -27,16 +25,16 @@ var (
 	_ drivers.Consoler = (*Machine)(nil)
 )
 
-// Machine is a handle of one machine.
+// Machine is a handle of one machine. Commands run in the guest through its Runner.
 type Machine struct {
+	machine.Runner
 	driver *Driver
 	spec   machine.Spec
 	files  files
-	runner machine.Runner
 }
 
 func (d *Driver) machine(spec machine.Spec) *Machine {
-	return &Machine{driver: d, spec: spec, files: filesOf(spec), runner: d.options.Runner(spec.SSH)}
+	return &Machine{driver: d, spec: spec, files: filesOf(spec), Runner: d.options.Runner(spec.SSH)}
 }
 
 // Name returns the machine's name.
@@ -46,24 +44,8 @@ func (m *Machine) Name() string { return m.spec.Name }
 // large, the next start moves it aside.
 func (m *Machine) ConsoleLog() string { return m.files.console() }
 
-// Run runs a command in the guest.
-func (m *Machine) Run(ctx context.Context, cmd machine.Cmd) (machine.Result, error) {
-	return m.runner.Run(ctx, cmd)
-}
-
-// Put writes a file in the guest.
-func (m *Machine) Put(ctx context.Context, path string, mode fs.FileMode, body io.Reader) error {
-	return m.runner.Put(ctx, path, mode, body)
-}
-
 // Wait returns once commands run in the guest, or when ctx ends with the reason why they did not.
-func (m *Machine) Wait(ctx context.Context) error {
-	if waiter, ok := m.runner.(interface{ Wait(context.Context) error }); ok {
-		return waiter.Wait(ctx)
-	}
-	_, err := m.runner.Run(ctx, machine.Cmd{Args: []string{"true"}})
-	return err
-}
+func (m *Machine) Wait(ctx context.Context) error { return machine.Wait(ctx, m.Runner) }
 
 // State looks at the machine's process and, when there is none, at its disk.
 func (m *Machine) State(ctx context.Context) (machine.State, error) {

@@ -277,7 +277,7 @@ func TestStopByCommand(t *testing.T) {
 	d := newDriver(t, deaf, t.TempDir())
 	d.options.StopTimeout = time.Hour // so that only the command can have worked
 	m := started(t, d)
-	m.runner = &obedient{machine: m.files}
+	m.Runner = &obedient{machine: m.files}
 	if err := m.Stop(t.Context()); err != nil {
 		t.Errorf("Stop: %v", err)
 	}

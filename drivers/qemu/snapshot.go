@@ -188,24 +188,11 @@ func (m *Machine) copyAhead(ctx context.Context, p *process, to *os.File) error 
 // saveFrozen makes the guest stand still, gives its disk a new layer, and completes the copy of its memory. The caller
 // lets it go on, also after an error.
 func (m *Machine) saveFrozen(ctx context.Context, guest *frozen, file *os.File, made *manifest) error {
-	qemu, err := m.reach(ctx, m.driver.limits.answer, guest.process.alive)
+	err := m.freeze(ctx, guest, func(ctx context.Context, qemu *monitor) (err error) {
+		made.Layer, err = m.addLayer(ctx, qemu)
+		return err
+	})
 	if err != nil {
-		return err
-	}
-	defer qemu.close()
-	limited, cancel := context.WithTimeout(ctx, m.driver.limits.start)
-	defer cancel()
-	guest.version = qemu.version
-	if guest.accelerator, err = m.sameArguments(guest.process); err != nil {
-		return err
-	}
-	if guest.ran, err = m.halt(limited, qemu); err != nil {
-		return err
-	}
-	if made.Layer, err = m.addLayer(limited, qemu); err != nil {
-		return err
-	}
-	if guest.devices, err = qemu.saveDevices(limited); err != nil {
 		return err
 	}
 	made.Memory, err = m.copyOut(ctx, guest, file)

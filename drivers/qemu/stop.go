@@ -90,7 +90,7 @@ func (m *Machine) askToEnd(ctx context.Context, p *process) (ended bool, err err
 	return poweroff.Ask(ctx, poweroff.Guest{
 		Press:  func(ctx context.Context) error { return m.pressPower(ctx, p) },
 		Ended:  p.waitFor,
-		Runner: m.runner,
+		Runner: m.Runner,
 	}, m.driver.options.StopTimeout)
 }
 

@@ -69,7 +69,7 @@ func (m *Machine) keep(ctx context.Context, guest *frozen) error {
 	if err != nil {
 		return err
 	}
-	if err := m.freeze(ctx, guest); err != nil {
+	if err := m.freeze(ctx, guest, nil); err != nil {
 		return err
 	}
 	file, err := os.OpenFile(filepath.Join(dir, memoryName), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
@@ -89,8 +89,9 @@ func (m *Machine) keep(ctx context.Context, guest *frozen) error {
 	return settle(m.files.suspended())
 }
 
-// freeze makes the guest stand still and saves its devices. guest tells what thaw has to take back, also after an error.
-func (m *Machine) freeze(ctx context.Context, guest *frozen) error {
+// freeze makes the guest stand still and saves its devices; before, which may be nil, is called in between. guest tells
+// what thaw has to take back, also after an error.
+func (m *Machine) freeze(ctx context.Context, guest *frozen, before func(context.Context, *monitor) error) error {
 	qemu, err := m.reach(ctx, m.driver.limits.answer, guest.process.alive)
 	if err != nil {
 		return err
@@ -104,6 +105,11 @@ func (m *Machine) freeze(ctx context.Context, guest *frozen) error {
 	}
 	if guest.ran, err = m.halt(ctx, qemu); err != nil {
 		return err
+	}
+	if before != nil {
+		if err := before(ctx, qemu); err != nil {
+			return err
+		}
 	}
 	guest.devices, err = qemu.saveDevices(ctx)
 	return err

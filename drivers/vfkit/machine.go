@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -29,16 +28,16 @@ var (
 	_ drivers.Consoler = (*Machine)(nil)
 )
 
-// Machine is a handle of one machine.
+// Machine is a handle of one machine. Commands run in the guest through its Runner.
 type Machine struct {
+	machine.Runner
 	driver *Driver
 	spec   machine.Spec
 	files  files
-	runner machine.Runner
 }
 
 func (d *Driver) machine(spec machine.Spec) *Machine {
-	return &Machine{driver: d, spec: spec, files: filesOf(spec), runner: d.options.Runner(spec.SSH)}
+	return &Machine{driver: d, spec: spec, files: filesOf(spec), Runner: d.options.Runner(spec.SSH)}
 }
 
 // Name returns the machine's name.
@@ -47,24 +46,8 @@ func (m *Machine) Name() string { return m.spec.Name }
 // ConsoleLog returns the file to which vfkit writes what the guest says on its serial console.
 func (m *Machine) ConsoleLog() string { return m.files.console() }
 
-// Run runs a command in the guest.
-func (m *Machine) Run(ctx context.Context, cmd machine.Cmd) (machine.Result, error) {
-	return m.runner.Run(ctx, cmd)
-}
-
-// Put writes a file in the guest.
-func (m *Machine) Put(ctx context.Context, path string, mode fs.FileMode, body io.Reader) error {
-	return m.runner.Put(ctx, path, mode, body)
-}
-
 // Wait returns once commands run in the guest, or when ctx ends with the reason why they did not.
-func (m *Machine) Wait(ctx context.Context) error {
-	if waiter, ok := m.runner.(interface{ Wait(context.Context) error }); ok {
-		return waiter.Wait(ctx)
-	}
-	_, err := m.runner.Run(ctx, machine.Cmd{Args: []string{"true"}})
-	return err
-}
+func (m *Machine) Wait(ctx context.Context) error { return machine.Wait(ctx, m.Runner) }
 
 // State looks at the machine's process and, when there is none, at its disk.
 func (m *Machine) State(ctx context.Context) (machine.State, error) {
@@ -271,7 +254,7 @@ func (m *Machine) powerOff(ctx context.Context) error {
 	ended, err := poweroff.Ask(ctx, poweroff.Guest{
 		Press:  func(ctx context.Context) error { return m.ask(ctx, pressPower) },
 		Ended:  m.waitFor,
-		Runner: m.runner,
+		Runner: m.Runner,
 	}, m.driver.options.StopTimeout)
 	if ended || err != nil {
 		return err
