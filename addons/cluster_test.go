@@ -128,7 +128,7 @@ func TestEnableFails(t *testing.T) {
 		t.Parallel()
 		api := newFakeAPI(t)
 		api.config.Host = "http://127.0.0.1:1"
-		err := Enable(deadline(t, 700*time.Millisecond), api.config, objects, Options{})
+		err := Enable(deadline(t, 3*time.Second), api.config, objects, Options{})
 		if !fail.Is(err, fail.AddonFailed) || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "refused") {
 			t.Errorf("got error %v, want AddonFailed with the cause", err)
 		}
@@ -294,7 +294,7 @@ func TestWaitSaysWhyNot(t *testing.T) {
 			api := newFakeAPI(t)
 			api.set(deploymentPath, deployment(1, 1, 1, 0))
 			api.set(namespacePath+"/pods/c-1", tc.pod)
-			err := Wait(deadline(t, 200*time.Millisecond), api.config, addon)
+			err := Wait(deadline(t, 2*time.Second), api.config, addon)
 			var failure *fail.Error
 			if !errors.As(err, &failure) || failure.ID != tc.id || !strings.Contains(err.Error(), tc.want) {
 				t.Fatalf("got error %v, want %s with %q", err, tc.id, tc.want)
@@ -306,7 +306,7 @@ func TestWaitSaysWhyNot(t *testing.T) {
 	}
 	t.Run("absent", func(t *testing.T) {
 		t.Parallel()
-		err := Wait(deadline(t, 200*time.Millisecond), newFakeAPI(t).config, addon)
+		err := Wait(deadline(t, 2*time.Second), newFakeAPI(t).config, addon)
 		if !fail.Is(err, fail.WaitTimeout) || !strings.Contains(err.Error(), "not found") {
 			t.Errorf("got error %v, want WaitTimeout", err)
 		}

@@ -393,8 +393,8 @@ func TestLibvirtHangs(t *testing.T) {
 	t.Parallel()
 	libvirt := &standIn{hang: make(chan struct{})} // nothing ever closes it: what would go on then has lost its folders
 	d := newDriver(t, libvirt, fake.NewRunner(t.TempDir(), nil))
-	d.limits.act, d.limits.grace = 100*time.Millisecond, 10*time.Millisecond
 	m := created(t, d, testSpec(t))
+	d.limits.act, d.limits.grace = 100*time.Millisecond, 10*time.Millisecond
 	if err := m.Start(t.Context()); !fail.Is(err, fail.LibvirtUnreachable) {
 		t.Errorf("got error %v, want %s", err, fail.LibvirtUnreachable)
 	}

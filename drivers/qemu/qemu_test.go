@@ -70,7 +70,11 @@ func newDriver(t *testing.T, how behaviour, guest string) *Driver {
 		},
 	})
 	d.kvm = filepath.Join(t.TempDir(), "none")
-	d.limits.answer, d.limits.end = time.Second, time.Second
+	// One that will not answer is not waited for long; any other has all the time that a busy host needs.
+	d.limits = limits{start: time.Minute, answer: time.Minute, probe: time.Minute, end: time.Second}
+	if how == mute {
+		d.limits.answer = time.Second
+	}
 	return d
 }
 

@@ -154,7 +154,7 @@ func await(t *testing.T, w *locked, text string) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	limit := time.After(10 * time.Second)
+	limit := time.After(time.Minute)
 	for !strings.Contains(w.String(), text) {
 		select {
 		case <-tick.C:
