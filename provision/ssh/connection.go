@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync"
 	"time"
@@ -20,13 +21,47 @@ type HostKeyError struct {
 	Address string
 	Want    string // SHA-256 fingerprint of the pinned key
 	Got     string // SHA-256 fingerprint of the key shown; empty when none of the pinned kind was
+	File    string // the known_hosts file that has the other key; empty when the key was pinned by us
 }
 
 func (e *HostKeyError) Error() string {
 	if e.Got == "" {
 		return fmt.Sprintf("the SSH server at %s has no host key of the pinned kind (%s)", e.Address, e.Want)
 	}
-	return fmt.Sprintf("the SSH server at %s shows host key %s instead of the pinned %s", e.Address, e.Got, e.Want)
+	known := "pinned"
+	if e.File != "" {
+		known = "one in " + e.File + ","
+	}
+	return fmt.Sprintf("the SSH server at %s shows host key %s instead of the %s %s", e.Address, e.Got, known, e.Want)
+}
+
+// DialError says that the machine's SSH server could not be reached: nothing answered, or what answered went silent.
+type DialError struct{ Err error }
+
+func (e *DialError) Error() string { return fmt.Sprintf("connect to SSH server: %v", e.Err) }
+
+// Unwrap returns the cause.
+func (e *DialError) Unwrap() error { return e.Err }
+
+// LoginError says that an SSH server with the pinned host key does not let the user in with the key.
+type LoginError struct {
+	Address string
+	User    string
+	Err     error
+}
+
+func (e *LoginError) Error() string {
+	return fmt.Sprintf("log in to SSH server at %s as %s: %v", e.Address, e.User, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *LoginError) Unwrap() error { return e.Err }
+
+// Lost reports whether err says that the machine was not to be reached, or no longer: what was done there may have
+// ended, or not, and may be tried again.
+func Lost(err error) bool {
+	var dial *DialError
+	return errors.Is(err, ErrConnectionLost) || errors.As(err, &dial)
 }
 
 // connection is one SSH connection and the goroutine that watches over it.
@@ -39,21 +74,21 @@ type connection struct {
 // dial connects and logs in until ctx is done. onBanner, when not nil, is called at the server's first byte: from
 // then on something answers that speaks SSH.
 func dial(ctx context.Context, target machine.SSH, onBanner func()) (*connection, error) {
-	config, mismatch, err := clientConfig(target)
+	config, shown, err := clientConfig(target)
 	if err != nil {
 		return nil, err
 	}
 	addr := target.Address.String()
 	raw, err := (&net.Dialer{KeepAlive: keepalivePeriod}).DialContext(ctx, "tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("connect to SSH server: %w", err)
+		return nil, &DialError{err}
 	}
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
 	defer stop()
 	conn, channels, requests, err := xssh.NewClientConn(&watchedConn{Conn: raw, onRead: onBanner}, addr, config)
 	if err != nil {
 		_ = raw.Close()
-		return nil, dialError(ctx, addr, target, *mismatch, err)
+		return nil, handshakeError(ctx, addr, target, *shown, err)
 	}
 	if !stop() { // ctx ended at the last moment and closed the transport
 		_ = conn.Close()
@@ -69,22 +104,37 @@ func dial(ctx context.Context, target machine.SSH, onBanner func()) (*connection
 	return c, nil
 }
 
-func dialError(ctx context.Context, addr string, target machine.SSH, mismatch *HostKeyError, err error) error {
+// handshakeError tells the ways apart in which a connection can fail that something has accepted.
+func handshakeError(ctx context.Context, addr string, target machine.SSH, shown shown, err error) error {
 	var negotiation *xssh.AlgorithmNegotiationError
+	var broken net.Error
 	switch {
-	case mismatch != nil:
-		return mismatch
+	case shown.wrong != nil:
+		return shown.wrong
 	case errors.As(err, &negotiation) && negotiation.What == "host key":
 		pinned, _, _, _, _ := xssh.ParseAuthorizedKey(target.HostKey)
 		return &HostKeyError{Address: addr, Want: xssh.FingerprintSHA256(pinned)}
 	case ctx.Err() != nil:
-		return fmt.Errorf("log in to SSH server at %s: %w", addr, context.Cause(ctx))
+		err = fmt.Errorf("log in to SSH server at %s: %w", addr, context.Cause(ctx))
+		if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errSilent) {
+			return &DialError{err}
+		}
+		return err
+	case shown.right && !errors.As(err, &broken) && !errors.Is(err, io.EOF):
+		// The server had proved who it is, and the transport was whole: it was the login that failed.
+		return &LoginError{Address: addr, User: target.User, Err: err}
 	}
-	return fmt.Errorf("log in to SSH server at %s: %w", addr, err)
+	return &DialError{fmt.Errorf("log in to SSH server at %s: %w", addr, err)}
 }
 
-// clientConfig accepts the pinned host key only. What it showed instead, if anything, is stored in mismatch.
-func clientConfig(target machine.SSH) (config *xssh.ClientConfig, mismatch **HostKeyError, err error) {
+// shown is what the server showed of itself.
+type shown struct {
+	wrong *HostKeyError // it showed another key than the pinned one
+	right bool          // it showed the pinned one
+}
+
+// clientConfig accepts the pinned host key only. What the server shows is stored in the result's second part.
+func clientConfig(target machine.SSH) (*xssh.ClientConfig, *shown, error) {
 	signer, err := xssh.ParsePrivateKey(target.PrivateKey)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read SSH user key: %w", err)
@@ -93,24 +143,25 @@ func clientConfig(target machine.SSH) (config *xssh.ClientConfig, mismatch **Hos
 	if err != nil {
 		return nil, nil, fmt.Errorf("read pinned SSH host key: %w", err)
 	}
-	mismatch = new(*HostKeyError)
+	shown := &shown{}
 	check := func(_ string, _ net.Addr, key xssh.PublicKey) error {
 		if bytes.Equal(key.Marshal(), pinned.Marshal()) {
+			shown.right = true
 			return nil
 		}
-		*mismatch = &HostKeyError{
+		shown.wrong = &HostKeyError{
 			Address: target.Address.String(),
 			Want:    xssh.FingerprintSHA256(pinned),
 			Got:     xssh.FingerprintSHA256(key),
 		}
-		return *mismatch
+		return shown.wrong
 	}
 	return &xssh.ClientConfig{
 		User:              target.User,
 		Auth:              []xssh.AuthMethod{xssh.PublicKeys(signer)},
 		HostKeyCallback:   check,
 		HostKeyAlgorithms: hostKeyAlgorithms(pinned.Type()),
-	}, mismatch, nil
+	}, shown, nil
 }
 
 // hostKeyAlgorithms asks the server for the key of the pinned kind, so that another key of it is no false alarm.
@@ -143,28 +194,35 @@ func (c *connection) keepalive() {
 
 // newSession is xssh.Client.NewSession that heeds ctx.
 func (c *connection) newSession(ctx context.Context) (*xssh.Session, error) {
-	type outcome struct {
-		session *xssh.Session
-		err     error
+	session, err := opened(ctx, c.client.NewSession)
+	if err != nil {
+		return nil, fmt.Errorf("open SSH session: %w", err)
 	}
-	opened := make(chan outcome, 1)
+	return session, nil
+}
+
+// opened calls open and heeds ctx: what is opened too late is closed.
+func opened[T io.Closer](ctx context.Context, open func() (T, error)) (T, error) {
+	type outcome struct {
+		value T
+		err   error
+	}
+	outcomes := make(chan outcome, 1)
 	go func() {
-		session, err := c.client.NewSession()
-		opened <- outcome{session, err}
+		value, err := open()
+		outcomes <- outcome{value, err}
 	}()
 	select {
-	case o := <-opened:
-		if o.err != nil {
-			return nil, fmt.Errorf("open SSH session: %w", o.err)
-		}
-		return o.session, nil
+	case o := <-outcomes:
+		return o.value, o.err
 	case <-ctx.Done():
 		go func() {
-			if o := <-opened; o.err == nil {
-				_ = o.session.Close()
+			if o := <-outcomes; o.err == nil {
+				_ = o.value.Close()
 			}
 		}()
-		return nil, fmt.Errorf("open SSH session: %w", ctx.Err())
+		var none T
+		return none, ctx.Err()
 	}
 }
 

@@ -4,6 +4,7 @@ package ssh
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
 	"sync"
@@ -72,6 +73,32 @@ func (r *Runner) Dial(ctx context.Context, network, addr string) (net.Conn, erro
 		}
 		r.drop(conn)
 	}
+}
+
+// Listen listens at addr ("127.0.0.1:5000") on the machine, through the SSH connection, and gives out the connections that
+// are made to it there. The listener ends with the SSH connection, which is not made anew for it.
+func (r *Runner) Listen(ctx context.Context, addr string) (net.Listener, error) {
+	for {
+		conn, reused, err := r.connection(ctx)
+		if err != nil {
+			return nil, err
+		}
+		listener, err := opened(ctx, func() (net.Listener, error) { return conn.client.Listen("tcp", addr) })
+		if err == nil {
+			return listener, nil
+		}
+		if !reused || ctx.Err() != nil || !conn.dead() {
+			return nil, fmt.Errorf("listen on the machine's %s: %w", addr, err)
+		}
+		r.drop(conn)
+	}
+}
+
+// Connected reports whether there is a connection at this moment. None is made.
+func (r *Runner) Connected() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.conn != nil && !r.conn.dead()
 }
 
 // session opens a session, on a new connection when the kept one turns out to be lost. done must be called after it.

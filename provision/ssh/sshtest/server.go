@@ -184,11 +184,11 @@ func (s *Server) accept(ctx context.Context, listener net.Listener, running *syn
 
 func (s *Server) serve(ctx context.Context, conn net.Conn, running *sync.WaitGroup) {
 	defer conn.Close()
-	_, channels, requests, err := xssh.NewServerConn(conn, s.config)
+	client, channels, requests, err := xssh.NewServerConn(conn, s.config)
 	if err != nil {
 		return
 	}
-	running.Go(func() { xssh.DiscardRequests(requests) }) // answers keepalives
+	running.Go(func() { serveRequests(ctx, client, requests) })
 	for incoming := range channels {
 		switch incoming.ChannelType() {
 		case "session":
