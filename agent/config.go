@@ -31,7 +31,8 @@ type Config struct {
 	Mirror        string     `json:"mirror,omitempty"` // folder of an OCI image layout with the bundle's images; may be empty
 	Cache         string     `json:"cache,omitempty"`  // folder of the mirror's cache, shared by all agents; empty: none
 	Offline       bool       `json:"offline,omitempty"`
-	Ports         []Port     `json:"ports"` // published as long as the agent runs; a taken one keeps it from starting
+	SSH           *SSH       `json:"ssh,omitempty"` // instead of a virtual network; NetworkSocket and GuestMAC are not used then
+	Ports         []Port     `json:"ports"`         // published as long as the agent runs; a taken one keeps it from starting
 }
 
 // Port is one TCP port of the guest that every cluster publishes.
@@ -74,7 +75,11 @@ func (c Config) validate() error {
 	if !c.Address.IsLoopback() {
 		problems = append(problems, fmt.Errorf("address: %q is not a loopback address", c.Address))
 	}
-	for name, path := range map[string]string{"networkSocket": c.NetworkSocket, "apiSocket": c.APISocket} {
+	sockets := map[string]string{"apiSocket": c.APISocket}
+	if c.SSH == nil {
+		sockets["networkSocket"] = c.NetworkSocket
+	}
+	for name, path := range sockets {
 		if !filepath.IsAbs(path) {
 			problems = append(problems, fmt.Errorf("%s: %q is not an absolute path", name, path))
 		}
@@ -82,7 +87,9 @@ func (c Config) validate() error {
 	if !c.Guest.Is4() {
 		problems = append(problems, fmt.Errorf("guest: %q is not an IPv4 address", c.Guest))
 	}
-	if _, err := net.ParseMAC(c.GuestMAC); err != nil {
+	if c.SSH != nil {
+		problems = append(problems, c.SSH.validate())
+	} else if _, err := net.ParseMAC(c.GuestMAC); err != nil {
 		problems = append(problems, fmt.Errorf("guestMAC: %w", err))
 	}
 	for i, port := range c.Ports {

@@ -16,7 +16,6 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
 
-	"github.com/skiff-k8s/skiff/agent/network"
 	"github.com/skiff-k8s/skiff/agent/publish"
 	"github.com/skiff-k8s/skiff/agent/services"
 )
@@ -29,7 +28,7 @@ const (
 // watcher is the agent's side of Kubernetes: at most one cluster whose Services are published.
 type watcher struct {
 	config    Config
-	network   *network.Network
+	link      link
 	publisher *publish.Publisher
 	log       *slog.Logger
 
@@ -91,7 +90,7 @@ func (w *watcher) dial(ctx context.Context, protocol, address string) (net.Conn,
 	if err == nil && target.Addr() == w.config.Address {
 		for _, port := range w.config.Ports {
 			if port.Host == target.Port() {
-				return w.network.DialContext(ctx, netip.AddrPortFrom(w.config.Guest, port.Guest))
+				return w.link.DialContext(ctx, netip.AddrPortFrom(w.config.Guest, port.Guest))
 			}
 		}
 	}
@@ -114,7 +113,7 @@ func (w *watcher) health(ctx context.Context) (health Health, watching bool) {
 	w.mu.Lock()
 	client := w.client
 	w.mu.Unlock()
-	if !w.network.Connected() {
+	if !w.link.Connected() {
 		const off = "no machine is connected to the network"
 		return Health{Kubelet: off, APIServer: off}, client != nil
 	}
@@ -129,7 +128,7 @@ func (w *watcher) health(ctx context.Context) (health Health, watching bool) {
 
 // kubelet reports whether the kubelet takes connections. What it would say needs its trust, and the API server knows better.
 func (w *watcher) kubelet(ctx context.Context) error {
-	conn, err := w.network.DialContext(ctx, netip.AddrPortFrom(w.config.Guest, kubeletPort))
+	conn, err := w.link.DialContext(ctx, netip.AddrPortFrom(w.config.Guest, kubeletPort))
 	if err != nil {
 		return fmt.Errorf("the kubelet does not answer: %w", err)
 	}

@@ -18,7 +18,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/skiff-k8s/skiff/agent/mirror"
-	"github.com/skiff-k8s/skiff/agent/network"
 	"github.com/skiff-k8s/skiff/agent/publish"
 	"github.com/skiff-k8s/skiff/fail"
 )
@@ -64,7 +63,11 @@ func Run(ctx context.Context, c Config, log io.Writer) (err error) {
 
 // lock makes the folder of the sockets and this process the cluster's only agent.
 func lock(c Config) (unlock func(), err error) {
-	for _, socket := range []string{c.APISocket, c.NetworkSocket} {
+	sockets := []string{c.APISocket}
+	if c.SSH == nil {
+		sockets = append(sockets, c.NetworkSocket)
+	}
+	for _, socket := range sockets {
 		if err := os.MkdirAll(filepath.Dir(socket), 0o700); err != nil {
 			return nil, err
 		}
@@ -84,18 +87,18 @@ func lock(c Config) (unlock func(), err error) {
 type agent struct {
 	config     Config
 	log        *slog.Logger
-	network    *network.Network
+	link       link
 	publisher  *publish.Publisher
 	mirror     http.Handler
 	kubernetes *watcher
 }
 
 func build(ctx context.Context, c Config, log *slog.Logger) (*agent, error) {
-	net, err := network.New(c.Guest, c.GuestMAC, log)
+	link, err := newLink(c, log)
 	if err != nil {
 		return nil, err
 	}
-	publisher, err := publish.New(ctx, c.Address, net, log)
+	publisher, err := publish.New(ctx, c.Address, link, log)
 	if err != nil {
 		return nil, err
 	}
@@ -104,8 +107,8 @@ func build(ctx context.Context, c Config, log *slog.Logger) (*agent, error) {
 		return nil, err
 	}
 	return &agent{
-		config: c, log: log, network: net, publisher: publisher, mirror: images,
-		kubernetes: &watcher{config: c, network: net, publisher: publisher, log: log},
+		config: c, log: log, link: link, publisher: publisher, mirror: images,
+		kubernetes: &watcher{config: c, link: link, publisher: publisher, log: log},
 	}, nil
 }
 
@@ -135,12 +138,7 @@ func (a *agent) serve(ctx context.Context, api http.Handler, ready *pipe) error 
 
 // open makes the sockets and starts what is behind them.
 func (a *agent) open(ctx context.Context, group *errgroup.Group, api http.Handler) error {
-	machines, err := listen(a.config.NetworkSocket)
-	if err != nil {
-		return fmt.Errorf("listen for the machine: %w", err)
-	}
-	group.Go(func() error { return a.network.Serve(ctx, machines) })
-	images, err := a.network.Listen(mirrorPort)
+	images, err := a.link.open(ctx, group)
 	if err != nil {
 		return err
 	}
@@ -157,7 +155,7 @@ func (a *agent) status(ctx context.Context) Status {
 	health, watching := a.kubernetes.health(ctx)
 	return Status{
 		PID: os.Getpid(), Version: version(), Profile: a.config.Profile, Address: a.config.Address,
-		Published: a.publisher.Published(), Connected: a.network.Connected(), Offline: a.config.Offline,
+		Published: a.publisher.Published(), Connected: a.link.Connected(), Offline: a.config.Offline,
 		Watching: watching, Health: health,
 	}
 }
