@@ -4,6 +4,7 @@ package drivers
 
 import (
 	"context"
+	"net/netip"
 
 	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/machine"
@@ -89,4 +90,20 @@ type Accelerated interface {
 	// note is one sentence for people, without a full stop, and empty when there is nothing to say. The first call on a
 	// host may take some seconds; the answer is remembered.
 	Accelerator(ctx context.Context, image machine.Image) (name, note string)
+}
+
+// Adopter is a driver that takes machines over which exist already, rather than making them. Spec.SSH says where one is,
+// and Spec.Network.Address which address of its own Inspect found; sizes mean nothing. The way to it does not lead through
+// the virtual network of the cluster. Its Machines finds none.
+type Adopter interface {
+	// Inspect says whether the machine can be taken over, and which address it has. It changes nothing. A machine that is
+	// the cluster's already can.
+	Inspect(ctx context.Context, spec machine.Spec) (netip.Addr, error)
+}
+
+// Reporting is a machine whose start takes long enough to tell how far it is.
+type Reporting interface {
+	// StartReporting is Start that tells through report what it does, and how many bytes of how many are done where it counts
+	// them (else 0, 0).
+	StartReporting(ctx context.Context, report func(text string, done, total int64)) error
 }

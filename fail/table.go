@@ -45,6 +45,13 @@ const (
 	LibvirtLost           ID = "LIBVIRT_LOST"
 	DomainForeign         ID = "DOMAIN_FOREIGN"
 	DriverCannot          ID = "DRIVER_CANNOT"
+	SSHHostKeyUnknown     ID = "SSH_HOST_KEY_UNKNOWN"
+	SSHHostKeyChanged     ID = "SSH_HOST_KEY_CHANGED"
+	SSHLoginRefused       ID = "SSH_LOGIN_REFUSED"
+	SSHUnreachable        ID = "SSH_UNREACHABLE"
+	MachineUnsuitable     ID = "MACHINE_UNSUITABLE"
+	MachineInUse          ID = "MACHINE_IN_USE"
+	MachineTooSmall       ID = "MACHINE_TOO_SMALL"
 	KubeconfigUnreadable  ID = "KUBECONFIG_UNREADABLE"
 	KubeconfigNotWritable ID = "KUBECONFIG_NOT_WRITABLE"
 	ClusterNotFound       ID = "CLUSTER_NOT_FOUND"
@@ -92,6 +99,9 @@ func Table() []Kind {
 		{LibvirtNoAccess, CodeHost, "libvirt refuses this user.", "Use `--libvirt-uri qemu:///session`, or `--driver qemu`; neither needs a group."},
 		{LibvirtLost, CodeHost, "libvirt ended in the middle of a command.", "Start it again and run the same command again to go on."},
 		{DriverCannot, CodeHost, "The cluster's driver has no machines that can do that.", "The message names the drivers that can."},
+		{SSHHostKeyUnknown, CodeHost, "Nobody has said yet that the machine's SSH host key is the right one.", "Compare the fingerprint with the machine's own, and add the key to ~/.ssh/known_hosts."},
+		{SSHLoginRefused, CodeHost, "The machine does not let the user in with that key.", "Add the public key to ~/.ssh/authorized_keys on the machine."},
+		{MachineUnsuitable, CodeHost, "The machine lacks what Kubernetes or skiff needs.", "The message says what; nothing was changed on the machine."},
 		{KubeconfigUnreadable, CodeHost, "The kubeconfig exists and cannot be read or parsed.", "Mend the file or set KUBECONFIG to another; it was not changed."},
 		{KubeconfigNotWritable, CodeHost, "The kubeconfig cannot be written.", "Mend owner and mode of the file; nothing was changed."},
 		{ClusterNotFound, CodeNotFound, "There is no cluster of that name.", "List the clusters, or start one."},
@@ -104,13 +114,17 @@ func Table() []Kind {
 		{DomainForeign, CodeConflict, "libvirt has a domain with the name of the machine that is not skiff's; it is left alone.", "Rename that domain, or use another profile."},
 		{SnapshotExists, CodeConflict, "The cluster has a snapshot of that name already.", "Use another name, or delete that snapshot first."},
 		{SnapshotMismatch, CodeConflict, "A saved state is damaged, or was made by another QEMU or for another machine.", "The cluster boots from its disk instead; the message says what differs."},
+		{SSHHostKeyChanged, CodeConflict, "The machine shows another SSH host key than before.", "Find out whether the machine was set up anew or another one answers in its place."},
+		{MachineInUse, CodeConflict, "The machine has another Kubernetes, container runtime or cluster of skiff.", "Use another machine, or remove what is there; nothing was changed."},
 		{PortInUse, CodeConflict, "A port that the cluster needs is taken.", "End the process that holds it."},
 		{MemoryTooSmall, CodeResources, "That is too little memory for Kubernetes.", "Give at least 1536 MiB."},
 		{HostMemoryLow, CodeResources, "The host has less memory than was asked for.", "Ask for less, or stop another cluster."},
 		{CPUsTooFew, CodeResources, "Kubernetes needs at least two processors.", "Give --cpus 2 or more."},
 		{HostCPUsLow, CodeResources, "The host has fewer processors than were asked for.", "Ask for fewer."},
 		{HostDiskFull, CodeResources, "The host's disk is full.", "Free some space and run the same command again."},
+		{MachineTooSmall, CodeResources, "The machine has too little memory, disk or processors.", "Give it more; nothing was changed."},
 		{ChecksumMismatch, CodeDownload, "A file is not the one that its manifest describes.", "Build or fetch the guest image again."},
+		{SSHUnreachable, CodeDownload, "The machine cannot be reached over SSH, or no longer.", "See that it runs and that the way to it is open, and run the same command again: it goes on."},
 		{BootTimeout, CodeTimeout, "The machine did not answer in time.", "Look at the guest's console."},
 		{WaitTimeout, CodeTimeout, "The cluster did not become usable in time.", "The message says what was not ready; `skiff start` goes on waiting."},
 		{AgentFailed, CodeGuest, "The cluster's agent did not start or answer.", "Look at the agent's log."},

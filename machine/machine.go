@@ -55,6 +55,9 @@ type Network struct {
 	MAC     string
 	Address netip.Prefix // the machine's address inside the virtual network, with its prefix length
 	Gateway netip.Addr   // also the DNS server
+	// Mirror is where the machine asks for images: an address of its own. It is set for machines outside of a virtual network,
+	// which ask the gateway's port 5000.
+	Mirror netip.AddrPort
 }
 
 // Identity is what makes the machine this one and no other. It is handed over on a seed disk.

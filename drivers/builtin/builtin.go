@@ -9,6 +9,7 @@ import (
 	"github.com/skiff-k8s/skiff/drivers"
 	"github.com/skiff-k8s/skiff/drivers/libvirt"
 	"github.com/skiff-k8s/skiff/drivers/qemu"
+	sshdriver "github.com/skiff-k8s/skiff/drivers/ssh"
 	"github.com/skiff-k8s/skiff/drivers/vfkit"
 	"github.com/skiff-k8s/skiff/drivers/virtualbox"
 	"github.com/skiff-k8s/skiff/fail"
@@ -40,11 +41,13 @@ func New(ctx context.Context, name string, options Options) (drivers.Driver, err
 		return newQEMU(options), nil
 	case "libvirt", "kvm2", "kvm":
 		return newLibvirt(options), nil
+	case "ssh", "generic":
+		return newSSH(), nil
 	case "vfkit":
 		return newVfkit(), nil
 	case "virtualbox", "vbox":
 		return newVirtualBox(), nil
-	case "ssh", "generic", "podman", "docker":
+	case "podman", "docker":
 		return nil, fail.New(fail.DriverNotFound, "use driver "+name, "it is not in this version of skiff; there is: %s", strings.Join(Names(), ", "))
 	}
 	return nil, fail.New(fail.DriverNotFound, "use driver "+name, "no driver has that name; there is: %s", strings.Join(Names(), ", "))
@@ -56,7 +59,11 @@ func All(options Options) []drivers.Driver {
 }
 
 // Named returns the drivers that Auto never picks: they must be named.
-func Named(Options) []drivers.Driver { return []drivers.Driver{newVfkit(), newVirtualBox()} }
+func Named(Options) []drivers.Driver {
+	return []drivers.Driver{newSSH(), newVfkit(), newVirtualBox()}
+}
+
+func newSSH() drivers.Driver { return sshdriver.New(sshdriver.Options{Runner: runner}) }
 
 func newVfkit() drivers.Driver { return vfkit.New(vfkit.Options{Runner: runner}) }
 
@@ -75,7 +82,7 @@ func runner(target machine.SSH) machine.Runner { return ssh.New(target) }
 func first(ctx context.Context, options Options) drivers.Driver {
 	all := All(options)
 	for _, driver := range all {
-		if healthy(driver.Check(ctx)) {
+		if _, adopts := driver.(drivers.Adopter); !adopts && healthy(driver.Check(ctx)) {
 			return driver
 		}
 	}

@@ -19,9 +19,11 @@ func TestNew(t *testing.T) {
 		{name: "libvirt", want: "libvirt"},
 		{name: "kvm2", want: "libvirt"},
 		{name: "kvm", want: "libvirt"},
+		{name: "ssh", want: "ssh"},
+		{name: "generic", want: "ssh"},
 		{name: "vfkit", want: "vfkit"},
 		{name: "virtualbox", want: "virtualbox"},
-		{name: "ssh", problem: "not in this version of skiff; there is: qemu, libvirt"},
+		{name: "podman", problem: "not in this version of skiff; there is: qemu, libvirt"},
 		{name: "quemu", problem: "no driver has that name; there is: qemu, libvirt"},
 	}
 	for _, test := range tests {

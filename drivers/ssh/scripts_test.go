@@ -1,0 +1,198 @@
+package ssh
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// sandbox runs the driver's scripts on this host with all their folders moved into a temporary one, and without the
+// programs that change the system itself.
+type sandbox struct {
+	t    *testing.T
+	root string
+}
+
+func newSandbox(t *testing.T) sandbox {
+	t.Helper()
+	s := sandbox{t, t.TempDir()}
+	for name, content := range map[string]string{
+		"etc/cni/theirs": "theirs", "usr/local/bin/kubectl": "their kubectl", "usr/local/bin/other": "other",
+		"proc/sys/net/ipv4/ip_forward": "0\n", "proc/sys/kernel/panic": "0\n", "opt/theirs": "theirs", "var/lib/other": "other", "proc/modules": "ext4 1 1 - Live 0\n",
+	} {
+		s.write(name, content)
+	}
+	return s
+}
+
+func (s sandbox) write(name, content string) {
+	s.t.Helper()
+	path := filepath.Join(s.root, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o755); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// run runs a script; without its error it must succeed.
+func (s sandbox) run(name, stdin string, args ...string) (string, error) {
+	s.t.Helper()
+	text, err := scripts.ReadFile("scripts/" + name)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	const harmless = "systemctl() { :; }\nnft() { :; }\nrmmod() { :; }\nmountpoint() { return 1; }\nsync() { :; }\n"
+	moved := string(text)
+	for _, dir := range []string{"/var/lib/skiff", "/proc/sys", "/proc/modules", "/run/"} {
+		moved = strings.ReplaceAll(moved, dir, s.root+dir)
+	}
+	moved = strings.ReplaceAll(moved, "iptables ip6tables", "")
+	cmd := exec.CommandContext(s.t.Context(), "sh", append([]string{"-c", harmless + moved, name}, args...)...)
+	cmd.Stdin = strings.NewReader(stdin)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		err = fmt.Errorf("%s: %w: %s", name, err, stderr.String())
+	}
+	return string(out), err
+}
+
+func (s sandbox) must(name, stdin string, args ...string) string {
+	s.t.Helper()
+	out, err := s.run(name, stdin, args...)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return out
+}
+
+// tree returns all files with mode and content.
+func (s sandbox) tree() string {
+	s.t.Helper()
+	var all strings.Builder
+	err := filepath.WalkDir(s.root, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		content := ""
+		switch {
+		case info.Mode().IsRegular():
+			data, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			content = string(data)
+		case info.Mode().Type() == fs.ModeSymlink:
+			if content, err = os.Readlink(path); err != nil {
+				return err
+			}
+		}
+		fmt.Fprintf(&all, "%s %s %q\n", strings.TrimPrefix(path, s.root), info.Mode(), content)
+		return nil
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return all.String()
+}
+
+func (s sandbox) folders() string {
+	return s.root + "/etc/cni " + s.root + "/opt/cni " + s.root + "/var/lib/etcd"
+}
+
+const testSettings = "net/ipv4/ip_forward kernel/panic kernel/none"
+
+// TestGivesBackAsItWas takes, puts, lets a cluster make files, and gives back.
+func TestGivesBackAsItWas(t *testing.T) {
+	t.Parallel()
+	s := newSandbox(t)
+	before := s.tree()
+	for range 2 {
+		s.must("take.sh", "", "dev 1", s.folders(), testSettings)
+	}
+	if _, err := s.run("take.sh", "", "dev 2", s.folders(), testSettings); err == nil || !strings.Contains(err.Error(), "dev 1") {
+		t.Errorf("a second cluster: got %v, want an error that names the first", err)
+	}
+	bin := s.root + "/usr/local/bin/"
+	for range 2 {
+		s.must("put.sh", "new kube", bin+"kube", "755", "d1", "8", "")
+		s.must("put.sh", "", bin+"kubectl", "link", "link:kube", "0", "kube")
+		s.must("put.sh", "bridge", s.root+"/opt/cni/bin/bridge", "755", "d2", "6", "")
+	}
+	if got, err := os.ReadFile(bin + "kubectl"); err != nil || string(got) != "new kube" {
+		t.Errorf("kubectl is %q (%v), want a link to kube", got, err)
+	}
+	have := s.must("have.sh", "")
+	for _, want := range []string{"d1 " + bin + "kube\n", "link:kube " + bin + "kubectl\n", "d2 " + s.root + "/opt/cni/bin/bridge\n"} {
+		if !strings.Contains(have, want) {
+			t.Errorf("have.sh says %q, want it to have %q", have, want)
+		}
+	}
+	// What the cluster makes while it runs, and what changes.
+	s.write("etc/cni/net.d/ours", "ours")
+	s.write("var/lib/etcd/member/db", "db")
+	s.write("proc/sys/net/ipv4/ip_forward", "1\n")
+	s.must("give.sh", "", "dev 2", s.folders()) // nothing: it is another's
+	if !strings.Contains(s.must("have.sh", ""), "d1") {
+		t.Error("giving another cluster's machine back has changed something")
+	}
+	for range 2 {
+		s.must("give.sh", "", "dev 1", s.folders())
+	}
+	if after := s.tree(); after != before {
+		t.Errorf("got\n%s\nwant\n%s", after, before)
+	}
+}
+
+// TestPutThatIsCutOff looks that neither the file of before nor the one that is there is lost.
+func TestPutThatIsCutOff(t *testing.T) {
+	t.Parallel()
+	s := newSandbox(t)
+	before := s.tree()
+	s.must("take.sh", "", "dev 1", s.folders(), testSettings)
+	kubectl := s.root + "/usr/local/bin/kubectl"
+	if _, err := s.run("put.sh", "only a part", kubectl, "755", "d1", "100", ""); err == nil {
+		t.Error("a part passed for the whole")
+	}
+	if got, err := os.ReadFile(kubectl); err != nil || string(got) != "their kubectl" {
+		t.Errorf("after a part has arrived, the file is %q (%v), want the old one", got, err)
+	}
+	if have := s.must("have.sh", ""); strings.Contains(have, "d1") {
+		t.Errorf("have.sh says %q of a file that did not arrive", have)
+	}
+	// Cut off between the copy of what was there and the note of it.
+	s.write("var/lib/skiff/replaced"+s.root+"/usr/local/bin/other", "o")
+	s.must("put.sh", "new", s.root+"/usr/local/bin/other", "755", "d2", "3", "")
+	s.must("give.sh", "", "dev 1", s.folders())
+	if after := s.tree(); after != before {
+		t.Errorf("got\n%s\nwant\n%s", after, before)
+	}
+}
+
+// A file that somebody has changed is put again.
+func TestHaveSeesChanges(t *testing.T) {
+	t.Parallel()
+	s := newSandbox(t)
+	s.must("take.sh", "", "dev 1", s.folders(), testSettings)
+	kube := s.root + "/usr/local/bin/kube"
+	s.must("put.sh", "kube", kube, "755", "d1", "4", "")
+	if err := os.Remove(kube); err != nil {
+		t.Fatal(err)
+	}
+	s.write("usr/local/bin/kube", "evil")
+	if have := s.must("have.sh", ""); strings.Contains(have, "d1") {
+		t.Errorf("have.sh says %q of a file that was changed", have)
+	}
+}
