@@ -40,6 +40,7 @@ type Manager struct {
 	Drivers    func(name string) (drivers.Driver, error) // by name or alias; "auto" is the first that works
 	Agents     Agents
 	Kubernetes Kubernetes
+	HostKeys   HostKeys // only for machines that exist already
 	Facts      host.Facts
 	Command    string // what this process was called as; locks show it
 	Kubeconfig string // the user's KUBECONFIG: one path, or several as kubectl takes them; empty for ~/.kube/config

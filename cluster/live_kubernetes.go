@@ -32,6 +32,9 @@ var _ Kubernetes = LiveKubernetes{}
 func (LiveKubernetes) config(c Target) (provision.Config, error) {
 	config := provision.NewConfig(c.Config.Profile, c.Config.Address)
 	config.KubernetesVersion = c.Config.KubernetesVersion
+	if c.Config.SSH != nil {
+		config.NodeAddress = c.Config.SSH.Node
+	}
 	config.APIServerNames = c.Config.APIServerNames
 	for _, text := range c.Config.APIServerIPs {
 		ip, err := netip.ParseAddr(text)

@@ -58,6 +58,9 @@ func (m *Manager) observe(ctx context.Context, c config.Cluster, exists bool) (o
 	if status, err := m.Agents.Status(ctx, files.AgentSocket()); err == nil {
 		seen.agent = &status
 	}
+	if seen.machine == machine.Running && seen.agent == nil {
+		seen.usable = errNoAgent
+	}
 	target := Target{Config: c, Files: files}
 	if seen.machine == machine.Running && seen.agent != nil && c.Provisioned {
 		asking, cancel := context.WithTimeout(ctx, 3*time.Second)
@@ -80,6 +83,9 @@ func (m *Manager) observe(ctx context.Context, c config.Cluster, exists bool) (o
 
 // errNotRunning is why a cluster without a running machine is not usable.
 var errNotRunning = errors.New("the machine does not run")
+
+// errNoAgent is why a cluster whose machine runs cannot be asked whether it is usable.
+var errNoAgent = errors.New("its agent has ended")
 
 // missing reports whether err says that a guest image is not there.
 func missing(err error) bool {

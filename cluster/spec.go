@@ -44,7 +44,10 @@ func (m *Manager) spec(c config.Cluster) (machine.Spec, error) {
 		Network: machine.Network{Socket: files.NetworkSocket(), MAC: guestMAC, Address: guestAddress, Gateway: gateway},
 		SSH:     machine.SSH{Address: netip.AddrPortFrom(c.Address, sshPort), User: sshUser},
 	}
-	return spec, identify(&spec, own)
+	if err := identify(&spec, own); err != nil || c.SSH == nil {
+		return spec, err
+	}
+	return spec, adopted(&spec, c)
 }
 
 // identify fills in the keys that lie in the node's folder.
@@ -79,7 +82,7 @@ func readKey(path string) ([]byte, error) {
 // agentConfig is what the cluster's agent is started with.
 func (m *Manager) agentConfig(c config.Cluster) agent.Config {
 	files := m.Home.Cluster(c.Profile)
-	return agent.Config{
+	config := agent.Config{
 		Profile:       c.Profile,
 		Address:       c.Address,
 		NetworkSocket: files.NetworkSocket(),
@@ -95,4 +98,8 @@ func (m *Manager) agentConfig(c config.Cluster) agent.Config {
 			{Name: "apiserver", Host: apiPort, Guest: apiPort},
 		},
 	}
+	if c.SSH != nil {
+		agentSSH(&config, c)
+	}
+	return config
 }

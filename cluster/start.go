@@ -32,6 +32,7 @@ type Wanted struct {
 	APIServerIPs      []string
 	Addons            []string
 	Offline           *bool
+	SSH               *config.SSH // a machine that exists; without a host key, and without an address to keep that of an existing cluster
 }
 
 // StartOptions says how to start.
@@ -74,6 +75,11 @@ func (m *Manager) Start(ctx context.Context, o StartOptions, sink Sink) (Started
 	if err := kubeconfig.Check(m.Kubeconfig); err != nil {
 		return Started{}, err
 	}
+	if !exists && !o.DryRun {
+		if err := m.inspect(ctx, &c); err != nil {
+			return Started{}, err
+		}
+	}
 	run := &start{Manager: m, options: o, config: c, stored: stored, files: m.Home.Cluster(o.Profile), sink: sink}
 	if run.seen, err = m.observe(ctx, c, exists); err != nil {
 		return Started{}, err
@@ -109,7 +115,9 @@ func (m *Manager) settle(ctx context.Context, o StartOptions) (c config.Cluster,
 	c.APIServerNames = union(c.APIServerNames, o.Wanted.APIServerNames)
 	c.APIServerIPs = union(c.APIServerIPs, o.Wanted.APIServerIPs)
 	c.Addons = union(c.Addons, o.Wanted.Addons)
-	problems = append(problems, config.Validate(c, m.Facts, o.Force))
+	sized := c
+	sized.SSH = cmp.Or(c.SSH, o.Wanted.SSH) // which is not of this host's memory and processors
+	problems = append(problems, config.Validate(sized, m.Facts, o.Force))
 	for _, name := range o.Wanted.Addons {
 		_, err := addons.Find(name)
 		problems = append(problems, err)
@@ -122,6 +130,7 @@ func (m *Manager) settle(ctx context.Context, o StartOptions) (c config.Cluster,
 	driver, err := m.Drivers(c.Driver)
 	if err == nil {
 		c.Driver = driver.Name()
+		problems = append(problems, settleSSH(&c, o.Wanted.SSH, driver))
 		err = immutable(stored, c)
 	}
 	if err == nil {
@@ -239,11 +248,11 @@ type start struct {
 // target is the cluster as Kubernetes knows it.
 func (s *start) target() Target { return Target{Config: s.config, Files: s.files} }
 
-// keep says after which errors a run leaves what it made: those where the cluster is up and only needs more time, or an
-// addon does not come. Ctrl-C and --delete-on-failure take back always.
+// keep says after which errors a run leaves what it made: those where the cluster is up and only needs more time, an
+// addon does not come, or the machine is out of reach, so that the next run goes on. Ctrl-C and --delete-on-failure take back always.
 func (s *start) keep(err error) bool {
 	if s.options.DeleteOnFailure || fail.Is(err, fail.Interrupted) {
 		return false
 	}
-	return fail.Is(err, fail.WaitTimeout) || fail.Is(err, fail.AddonFailed)
+	return fail.Is(err, fail.WaitTimeout) || fail.Is(err, fail.AddonFailed) || fail.Is(err, fail.SSHUnreachable)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/skiff-k8s/skiff/config"
+	"github.com/skiff-k8s/skiff/drivers"
 	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/images"
 	"github.com/skiff-k8s/skiff/machine"
@@ -30,7 +31,7 @@ func (s *start) plan() Plan {
 	}
 	alive := s.seen.machine == machine.Running || s.seen.machine == machine.Paused
 	resized := s.stored != nil && (s.stored.CPUs != s.config.CPUs || s.stored.MemoryMiB != s.config.MemoryMiB)
-	orphaned := alive && s.seen.agent == nil
+	orphaned := alive && s.seen.agent == nil && s.config.SSH == nil // a machine that exists has a network of its own
 	const lost = "its agent has ended, and with it its network"
 	moves := orphaned && !resized && s.seen.suspends && s.config.Provisioned // from its old network to a new one
 	resumes := !resized && (s.seen.suspended || moves || s.seen.machine == machine.Paused && !orphaned)
@@ -82,7 +83,7 @@ func (s *start) image() Step {
 func (s *start) create() Step {
 	return Step{
 		ID:   "create",
-		Text: fmt.Sprintf("Create machine %s (%s, %d CPUs, %d MiB)", s.config.Profile, s.config.Driver, s.config.CPUs, s.config.MemoryMiB),
+		Text: wordsOf(s.config).create,
 		Why:  s.why("there is no cluster "+s.config.Profile, "the cluster has no machine"),
 		Do: func(ctx context.Context, _ Report) error {
 			driver, err := s.driver(s.config)
@@ -134,7 +135,7 @@ func (s *start) keys() error {
 
 func (s *start) powerOff(why string) Step {
 	return Step{
-		ID: "poweroff", Text: "Power machine " + s.config.Profile + " off", Why: why,
+		ID: "poweroff", Text: wordsOf(s.config).off, Why: why,
 		Do: func(ctx context.Context, _ Report) error {
 			vm, _, err := s.machine(s.config)
 			if err != nil {
@@ -170,7 +171,7 @@ func (s *start) boot(ran, suspended bool) Step {
 		why = "its size changes, so that its saved memory does not fit any more"
 	}
 	return Step{
-		ID: "boot", Text: "Boot machine " + s.config.Profile, Why: why,
+		ID: "boot", Text: wordsOf(s.config).boot, Why: why,
 		Do: func(ctx context.Context, report Report) error {
 			if err := images.Verify(ctx, s.Home.BaseImage(s.config.Image)); err != nil {
 				return err
@@ -184,7 +185,7 @@ func (s *start) boot(ran, suspended bool) Step {
 			}
 			s.vm = vm
 			s.tellSpeed(ctx, spec.Image)
-			if err := vm.Start(ctx); err != nil {
+			if err := power(ctx, vm, report); err != nil {
 				return wrap(fail.MachineFailed, err, "boot cluster %s", s.config.Profile)
 			}
 			report("making keys while it boots", 0, 0)
@@ -201,6 +202,14 @@ func (s *start) boot(ran, suspended bool) Step {
 			return s.vm.Stop(ctx)
 		},
 	}
+}
+
+// power starts the machine, and lets it tell how far it is where it can.
+func power(ctx context.Context, vm machine.Machine, report Report) error {
+	if slow, ok := vm.(drivers.Reporting); ok {
+		return slow.StartReporting(ctx, report)
+	}
+	return vm.Start(ctx)
 }
 
 // answer waits until commands run on the machine.

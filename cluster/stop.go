@@ -79,7 +79,7 @@ func (m *Manager) Stop(ctx context.Context, o StopOptions, sink Sink) (StopResul
 			emit(sink, Event{Profile: profile, Step: "suspend", Text: text}, Warning)
 		}
 	}
-	step := Event{Profile: profile, Step: "stop", Index: 1, Steps: 1, Text: "Power machine " + profile + " off"}
+	step := Event{Profile: profile, Step: "stop", Index: 1, Steps: 1, Text: wordsOf(c).off}
 	if result.Suspended {
 		step.Text = "End the agent of cluster " + profile
 	}

@@ -48,9 +48,19 @@ type Cluster struct {
 	APIServerIPs      []string   `json:"apiserverIPs,omitempty"`
 	Addons            []string   `json:"addons,omitempty"`
 	Offline           bool       `json:"offline,omitempty"`
+	SSH               *SSH       `json:"ssh,omitempty"` // a machine that exists already; nil for those that a driver makes
 	Created           time.Time  `json:"created"`
 	// Provisioned says that Kubernetes has once been brought up on it. Until then a start makes the cluster anew.
 	Provisioned bool `json:"provisioned"`
+}
+
+// SSH is a machine that exists already and is taken over.
+type SSH struct {
+	Address netip.AddrPort `json:"address"`
+	User    string         `json:"user"`
+	KeyFile string         `json:"keyFile"`       // absolute path of the private key that the machine lets in
+	HostKey string         `json:"hostKey"`       // pinned when the cluster was made; one authorized_keys line
+	Node    netip.Addr     `json:"node,omitzero"` // the machine's own address, by which its pods know it
 }
 
 // Parse reads a cluster file. Unknown fields, another kind and impossible values give fail.StateCorrupt.
@@ -63,6 +73,8 @@ func Parse(content []byte) (Cluster, error) {
 		err = fmt.Errorf("it is a %q of %q, not a %q of %q", c.Kind, c.APIVersion, Kind, APIVersion)
 	case !c.Address.IsLoopback():
 		err = fmt.Errorf("address %q is not a loopback address", c.Address)
+	case c.SSH != nil && (!c.SSH.Address.IsValid() || c.SSH.User == "" || c.SSH.KeyFile == "" || c.SSH.HostKey == ""):
+		err = errors.New("ssh: address, user, keyFile and hostKey must be there")
 	case c.Image == "" || c.CPUs < 1 || c.MemoryMiB < 1 || c.DiskBytes < 1:
 		err = errors.New("image, cpus, memoryMiB and diskBytes must be there")
 	default:
@@ -183,7 +195,7 @@ func Validate(c Cluster, facts host.Facts, force bool) error {
 	if c.DiskBytes < MinDiskBytes {
 		problems = append(problems, fail.New(fail.FlagInvalid, op, "--disk-size is less than 20g"))
 	}
-	if !force {
+	if !force && c.SSH == nil { // what another machine can carry is not this host's to say
 		problems = append(problems, carries(c, facts))
 	}
 	return errors.Join(problems...)

@@ -102,8 +102,9 @@ const (
 
 // pushScript unpacks its input. $1 is the fingerprint, $2 the file that says "done", $3 the one that says "began", $4 the
 // fingerprint of the certificates, $6 the file that has it. Those who use certificates are ended, and started again by
-// the kubelet and by systemd; the file is written last, so that none of it is left out when it is cut off. On a machine that has booted the controllers
-// are put aside, as by deferScript.
+// the kubelet and by systemd; the file is written last, so that none of it is left out when it is cut off. On a machine
+// that has booted the controllers are put aside, as by deferScript. The server of systemd-resolved is of no use to pods:
+// its address is one of theirs (kubeadm does the same, app/componentconfigs, isServiceActive).
 const pushScript = `set -e
 read -r done 2>/dev/null <"$2" || done=
 read -r began 2>/dev/null <"$3" || began=
@@ -133,6 +134,9 @@ mkdir -p /etc/kubernetes/manifests /etc/kubernetes/skiff
 chmod 700 /etc/kubernetes/manifests /etc/kubernetes/skiff
 tar -x -m -o -p -f - -C /
 echo "$4" >"$6"
+if [ "$(readlink -f /etc/resolv.conf)" = /run/systemd/resolve/stub-resolv.conf ] && ! grep -q '^resolvConf:' /var/lib/kubelet/config.yaml; then
+	echo 'resolvConf: /run/systemd/resolve/resolv.conf' >>/var/lib/kubelet/config.yaml
+fi
 systemctl start --no-block kubelet`
 
 // push puts all files on the machine and starts the kubelet, unless the machine is done.
@@ -263,7 +267,7 @@ func (u *up) output(ctx context.Context, step string, stdin io.Reader, stdout io
 
 // failed makes the error that people meet. One that came from the end of ctx stays as it is.
 func (u *up) failed(id fail.ID, step, op string, err error, output []byte) error {
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || fail.Known(err) {
 		return fmt.Errorf("%s: %w", op, err)
 	}
 	var failed *machine.RunError

@@ -132,6 +132,7 @@ func (a *app) manager() *cluster.Manager {
 	return &cluster.Manager{
 		Home:       a.home,
 		Drivers:    a.deps.Drivers(a.ctx, a.home),
+		HostKeys:   a.hostKey,
 		Agents:     a.deps.Agents,
 		Kubernetes: a.deps.Kubernetes,
 		Facts:      a.deps.Facts(),

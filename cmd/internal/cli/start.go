@@ -34,6 +34,7 @@ func startFlags() *pflag.FlagSet {
 	flags.StringSlice("apiserver-ips", nil, "further addresses in the API server's certificate")
 	flags.String("wait", "all", "what to wait for: all or none (true, false and minikube's component names are understood)")
 	flags.Duration("wait-timeout", 6*time.Minute, "limit of the wait")
+	machineFlags(flags)
 	flags.Bool("offline", false, "never go to the network, for image pulls of pods either")
 	flags.Bool("keep-context", false, "leave kubectl's current context alone")
 	flags.Bool("dry-run", false, "print what would be done, and do nothing")
@@ -146,8 +147,19 @@ func (a *app) startOptions(cmd *cobra.Command, manager *cluster.Manager) (cluste
 		offline := s.yes("offline")
 		w.Offline = &offline
 	}
+	w.SSH, err = a.existing(asked)
+	problems = append(problems, err, sizeless(w))
 	options.NoWait, err = noWait(s.list("wait"))
 	return options, errors.Join(append(problems, err)...)
+}
+
+// sizeless refuses sizes for a machine that exists.
+func sizeless(w *cluster.Wanted) error {
+	if w.SSH == nil || w.MemoryMiB == nil && w.CPUs == nil && w.DiskBytes == nil {
+		return nil
+	}
+	return fail.New(fail.FlagInvalid, "read the size of the machine", "--memory, --cpus and --disk-size are for machines that skiff makes; this one is as large as it is").
+		WithHint("Leave them off, on the command line as in the settings and the environment.")
 }
 
 // into stores a value that was parsed, and hands its error on.
