@@ -1,0 +1,277 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/containers/gvisor-tap-vsock/pkg/types"
+	"github.com/containers/gvisor-tap-vsock/pkg/virtualnetwork"
+
+	"github.com/skiff-k8s/skiff/drivers"
+	"github.com/skiff-k8s/skiff/drivers/drivertest"
+	"github.com/skiff-k8s/skiff/drivers/qemu"
+	sshdriver "github.com/skiff-k8s/skiff/drivers/ssh"
+	"github.com/skiff-k8s/skiff/images"
+	"github.com/skiff-k8s/skiff/machine"
+	"github.com/skiff-k8s/skiff/provision/ssh"
+)
+
+// elsewhere is a machine that exists: a guest of QEMU without anything of Kubernetes, in a network of its own.
+type elsewhere struct {
+	t     *testing.T
+	vm    machine.Machine
+	spec  machine.Spec
+	image machine.Image
+}
+
+// newElsewhere boots a guest of the image and takes out what a usual machine has not.
+func newElsewhere(t *testing.T) *elsewhere {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "skiff-else-") //nolint:usetesting // its name must fit a socket's
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	base, err := filepath.EvalSymlinks(os.Getenv("SKIFF_TEST_IMAGE"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	manifest, err := images.ReadManifest(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	identity, err := ssh.GenerateIdentity("elsewhere")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &elsewhere{t: t, image: machine.Image{
+		Disk: filepath.Join(base, images.DiskName), Kernel: filepath.Join(base, images.KernelName), Initrd: filepath.Join(base, images.InitrdName),
+		Cmdline: manifest.Cmdline,
+	}}
+	e.spec = machine.Spec{
+		Cluster: "elsewhere", Name: "elsewhere", Dir: dir, RunDir: dir, CPUs: 2, MemoryMiB: 3072, DiskBytes: 20 << 30, Image: e.image,
+		Network: machine.Network{
+			Socket: filepath.Join(dir, "net.sock"), MAC: "5a:94:ef:e4:0c:ee",
+			Address: netip.MustParsePrefix("192.168.127.2/24"), Gateway: netip.MustParseAddr("192.168.127.1"),
+		},
+		Identity: identity.Machine(),
+		SSH:      machine.SSH{User: "root", PrivateKey: identity.UserKey, HostKey: identity.HostPublicKey},
+	}
+	e.spec.SSH.Address = e.network()
+	driver := qemu.New(qemu.Options{Runner: func(target machine.SSH) machine.Runner { return ssh.New(target) }})
+	if e.vm, err = driver.Create(t.Context(), e.spec); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = e.vm.Delete(context.WithoutCancel(t.Context())) })
+	e.boot()
+	e.sh(bare)
+	if err := e.vm.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	e.boot()
+	return e
+}
+
+// bare removes what skiff's image has and the machine is to get over SSH.
+const bare = `systemctl disable --now --quiet kubelet containerd skiff-network
+rm -rf /usr/local/bin/containerd* /usr/local/bin/ctr /usr/local/bin/runc /usr/local/bin/kube* /opt/cni /etc/cni /etc/containerd /etc/skiff /etc/kubernetes \
+	/etc/systemd/system/containerd.service /etc/systemd/system/kubelet.service /etc/systemd/system/kubelet.service.d \
+	/etc/systemd/system/skiff-network.service /etc/sysctl.d/90-skiff.conf /var/lib/containerd /var/lib/kubelet /var/lib/cni
+sync`
+
+// network runs the guest's network and returns where its SSH server is published.
+func (e *elsewhere) network() netip.AddrPort {
+	e.t.Helper()
+	free, err := (&net.ListenConfig{}).Listen(e.t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	published := netip.MustParseAddrPort(free.Addr().String())
+	_ = free.Close()
+	virtual, err := virtualnetwork.New(&types.Configuration{
+		MTU: 4000, Subnet: "192.168.127.0/24", GatewayIP: "192.168.127.1", GatewayMacAddress: "5a:94:ef:e4:0c:dd",
+		Forwards: map[string]string{published.String(): "192.168.127.2:22"},
+	})
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	listener, err := (&net.ListenConfig{}).Listen(e.t.Context(), "unix", e.spec.Network.Socket)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	e.t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			_ = virtual.AcceptQemu(context.WithoutCancel(e.t.Context()), conn)
+		}
+	}()
+	return published
+}
+
+func (e *elsewhere) boot() {
+	e.t.Helper()
+	ctx, cancel := context.WithTimeout(e.t.Context(), 5*time.Minute)
+	defer cancel()
+	if err := e.vm.Start(ctx); err != nil {
+		e.t.Fatal(err)
+	}
+	if err := e.vm.(interface{ Wait(context.Context) error }).Wait(ctx); err != nil {
+		e.t.Fatal(err)
+	}
+}
+
+// sh runs a shell's lines as root and returns what they print.
+func (e *elsewhere) sh(lines string) string {
+	e.t.Helper()
+	result, err := e.vm.Run(e.t.Context(), machine.Cmd{Args: []string{"sh", "-c", lines}})
+	if err != nil {
+		e.t.Fatalf("on the machine: %v", err)
+	}
+	return string(result.Stdout)
+}
+
+// portrait tells how the machine is: all its files, kernel settings, modules, firewall rules, network cards, mounts and
+// units. What changes by itself is left out.
+const portrait = `find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /tmp -o -path /var/tmp -o -path /var/log -o -path /var/lib/systemd \) -prune \
+	-o -type d -printf 'file %p %y %m %u\n' -o -printf 'file %p %y %m %u %s %l\n' | grep -v '/\.bash_history' | sort
+for key in net/ipv4/ip_forward net/ipv6/conf/all/forwarding net/ipv6/conf/default/forwarding vm/overcommit_memory vm/panic_on_oom kernel/panic \
+	kernel/panic_on_oops kernel/keys/root_maxkeys kernel/keys/root_maxbytes fs/inotify/max_user_watches fs/inotify/max_user_instances vm/max_map_count; do
+	echo "setting $key $(cat /proc/sys/$key)"
+done
+awk '{ print "module", $1 }' /proc/modules | sort
+nft list ruleset
+ls /sys/class/net
+awk '{ print "mount", $2, $3 }' /proc/self/mounts | sort
+systemctl list-unit-files --no-legend --no-pager | awk '{ print "unit", $1, $2 }' | sort
+ps -eo comm= | grep -E 'containerd|kube|etcd|coredns|traefik|pause' | sort`
+
+// asBefore compares the machine with a portrait of it.
+func (e *elsewhere) asBefore(before string) {
+	e.t.Helper()
+	after := e.sh(portrait)
+	if after == before {
+		return
+	}
+	was, is := strings.Split(before, "\n"), strings.Split(after, "\n")
+	var b bytes.Buffer
+	for _, line := range missing(was, is) {
+		fmt.Fprintf(&b, "- %s\n", line)
+	}
+	for _, line := range missing(is, was) {
+		fmt.Fprintf(&b, "+ %s\n", line)
+	}
+	e.t.Errorf("the machine is not as it was:\n%s", &b)
+}
+
+// missing returns the lines of from that are not in other.
+func missing(from, other []string) []string {
+	have := map[string]bool{}
+	for _, line := range other {
+		have[line] = true
+	}
+	var lines []string
+	for _, line := range from {
+		if !have[line] {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+// TestSSHMachine takes a machine that exists over, runs a cluster on it, and gives it back.
+func TestSSHMachine(t *testing.T) {
+	s := newSession(t)
+	e := newElsewhere(t)
+	before := e.sh(portrait)
+	if strings.Contains(before, "containerd") {
+		t.Fatalf("the machine has a container runtime already:\n%s", before)
+	}
+	t.Run("conformance", func(t *testing.T) {
+		e.conforms(t)
+		e.asBefore(before)
+	})
+	home := t.TempDir()
+	key := filepath.Join(home, "key")
+	if err := os.WriteFile(key, e.spec.SSH.PrivateKey, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("HOME", home)
+	at := e.spec.SSH.Address
+	start := []string{"start", "--driver", "ssh", "--ssh-ip-address", at.Addr().String(), "--ssh-port", fmt.Sprint(at.Port()), "--ssh-key", key, "--offline"}
+
+	if out := s.code(4, start...); !strings.Contains(out.stderr, "SSH_HOST_KEY_UNKNOWN") {
+		t.Errorf("a host key that nobody knows: %s", out.stderr)
+	}
+	if err := os.MkdirAll(filepath.Join(home, ".ssh"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	known := fmt.Sprintf("[%s]:%d %s", at.Addr(), at.Port(), e.spec.SSH.HostKey)
+	if err := os.WriteFile(filepath.Join(home, ".ssh", "known_hosts"), []byte(known), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.timed("start on a machine that exists", start...)
+	address := s.run("ip")
+	s.isQuick(address)
+	s.enablesIngress()
+	s.servesMeow(address)
+	if got := s.run("ssh", "--", "hostname"); got != "elsewhere" {
+		t.Errorf("the machine is called %q, want its own name, elsewhere", got)
+	}
+	if out := s.code(2, "start", "--ssh-ip-address", "192.0.2.1", "--ssh-key", key, "-p", "other"); !strings.Contains(out.stderr, "--driver ssh") {
+		t.Errorf("flags of the ssh driver without it: %s", out.stderr)
+	}
+	if out := s.code(6, append(start, "-p", "second")...); !strings.Contains(out.stderr, "MACHINE_IN_USE") {
+		t.Errorf("a second cluster on the machine: %s", out.stderr)
+	}
+	pods := s.run("kubectl", "get", "pods", "-A", "-o", "jsonpath={.items[*].metadata.uid}")
+	s.recovers("agent", address)
+	if got := s.run("kubectl", "get", "pods", "-A", "-o", "jsonpath={.items[*].metadata.uid}"); got != pods {
+		t.Errorf("the end of the agent has changed the pods: %s, before %s", got, pods)
+	}
+	s.restarts(address)
+	s.timed("delete", "delete")
+	e.asBefore(before)
+}
+
+// conforms holds the driver to the contract of all drivers, on the one machine.
+func (e *elsewhere) conforms(t *testing.T) {
+	driver := func() drivers.Driver {
+		return sshdriver.New(sshdriver.Options{Runner: func(target machine.SSH) machine.Runner {
+			runner := ssh.New(target)
+			t.Cleanup(func() { _ = runner.Close() })
+			return runner
+		}})
+	}
+	drivertest.Run(t, func(t *testing.T) drivertest.Target {
+		identity, err := ssh.GenerateIdentity("conformance")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { e.sh("rm -rf /var/lib/skiff-drivertest") })
+		return drivertest.Target{
+			Driver: driver(), Fresh: driver, Exists: true,
+			Spec: machine.Spec{
+				Cluster: "conformance", Name: "skiff", Dir: t.TempDir(), RunDir: t.TempDir(), Image: e.image, Identity: identity.Machine(), SSH: e.spec.SSH,
+				Network: machine.Network{Mirror: netip.MustParseAddrPort("127.0.0.1:5000")},
+			},
+			Crash: func(context.Context, machine.Machine) error {
+				e.sh("systemctl kill --signal=KILL containerd; systemctl stop containerd")
+				return nil
+			},
+		}
+	})
+}
