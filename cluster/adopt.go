@@ -57,6 +57,15 @@ func settleSSH(c *config.Cluster, wanted *config.SSH, driver drivers.Driver) err
 	return nil
 }
 
+// sizeless refuses sizes for a machine that exists.
+func sizeless(c config.Cluster, w Wanted) error {
+	if c.SSH == nil || w.MemoryMiB == nil && w.CPUs == nil && w.DiskBytes == nil {
+		return nil
+	}
+	return fail.New(fail.FlagInvalid, "read the size of the machine", "--memory, --cpus and --disk-size are for machines that skiff makes; this one is as large as it is").
+		WithHint("Leave them off, on the command line as in the settings and the environment.")
+}
+
 func nonEmpty(text string) *string {
 	if text == "" {
 		return nil
@@ -118,6 +127,27 @@ func agentSSH(a *agent.Config, c config.Cluster) {
 	}
 	a.Guest, a.GuestMAC, a.NetworkSocket = c.SSH.Node, "", ""
 	a.Ports = []agent.Port{{Name: "apiserver", Host: apiPort, Guest: apiPort}}
+}
+
+// rekeyed reports whether another key is to be used from now on.
+func (s *start) rekeyed() bool {
+	return s.stored != nil && s.stored.SSH != nil && s.config.SSH != nil && s.stored.SSH.KeyFile != s.config.SSH.KeyFile
+}
+
+// rekey lets an agent go that has another key, and notes the new one.
+func (s *start) rekey() Step {
+	if s.config.SSH == nil {
+		return Step{} // it has none
+	}
+	return Step{
+		ID: "key", Text: "Use the SSH key " + s.config.SSH.KeyFile, Why: "another one was used until now",
+		Do: func(ctx context.Context, _ Report) error {
+			if err := s.Agents.Stop(ctx, s.files.AgentSocket()); err != nil {
+				return wrap(fail.AgentFailed, err, "end the agent of cluster %s", s.config.Profile)
+			}
+			return s.save(s.config)
+		},
+	}
 }
 
 // words says what is done to a machine, which is another thing when it exists already.

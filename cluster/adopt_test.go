@@ -163,6 +163,22 @@ func TestUnreachableStays(t *testing.T) {
 	}
 }
 
+// A machine that exists is as large as it is, for a new cluster as for an old one.
+func TestAdoptedMachineHasNoSize(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.adopts(nil)
+	o := w.options()
+	o.Wanted.SSH = w.there()
+	o.Wanted.MemoryMiB = new(4096)
+	w.fails(o, fail.FlagInvalid)
+	o.Wanted.MemoryMiB = nil
+	w.starts(o)
+	o = w.options()
+	o.Wanted.CPUs = new(4)
+	w.fails(o, fail.FlagInvalid)
+}
+
 func TestWrongDriverForMachine(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -131,6 +131,7 @@ func (m *Manager) settle(ctx context.Context, o StartOptions) (c config.Cluster,
 	if err == nil {
 		c.Driver = driver.Name()
 		problems = append(problems, settleSSH(&c, o.Wanted.SSH, driver))
+		problems = append(problems, sizeless(c, o.Wanted))
 		err = immutable(stored, c)
 	}
 	if err == nil {

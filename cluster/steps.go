@@ -36,6 +36,7 @@ func (s *start) plan() Plan {
 	moves := orphaned && !resized && s.seen.suspends && s.config.Provisioned // from its old network to a new one
 	resumes := !resized && (s.seen.suspended || moves || s.seen.machine == machine.Paused && !orphaned)
 	boots := !resumes && (!alive || resized || orphaned)
+	rekeyed := s.rekeyed()
 	works := !boots && !resumes && s.config.Provisioned && s.seen.usable == nil
 
 	add(!s.seen.image, s.image())
@@ -43,11 +44,12 @@ func (s *start) plan() Plan {
 	add(alive && resized, s.powerOff("its size changes"))
 	add(moves, s.suspend(lost))
 	add(orphaned && !resized && !moves, s.powerOff(lost))
-	add(s.seen.agent == nil, s.agent())
+	add(rekeyed, s.rekey())
+	add(s.seen.agent == nil || rekeyed, s.agent())
 	add(resumes, s.resume(moves))
 	add(boots, s.boot(alive, s.seen.suspended))
 	add(!works && (!resumes || !s.config.Provisioned), s.kubernetes())
-	watched := !boots && s.seen.agent != nil && s.seen.agent.Watching
+	watched := !boots && !rekeyed && s.seen.agent != nil && s.seen.agent.Watching
 	add(!watched, s.services())
 	add(s.wantsContext(), s.context())
 	add((!works || !watched) && !s.options.NoWait, s.wait())

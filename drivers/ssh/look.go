@@ -20,6 +20,7 @@ var scripts embed.FS
 
 // What a machine must have.
 const (
+	system = "Use a machine with Debian 12, Ubuntu 22.04, or what comes after them."
 	// minMemoryMiB is what a machine of 1536 MiB tells of itself: its kernel keeps some.
 	minMemoryMiB = 1390
 	minCPUs      = 2
@@ -50,7 +51,7 @@ func (m *Machine) look(ctx context.Context) (facts, error) {
 	var failed *machine.RunError
 	if errors.As(err, &failed) {
 		return facts{}, fail.New(fail.MachineUnsuitable, "take over "+m.place(), "it runs no POSIX shell, so it is no Linux system: %w", err).
-			WithHint("Use a machine with Debian 12, Ubuntu 22.04, or what comes after them.")
+			WithHint(system)
 	}
 	if err != nil {
 		return facts{}, err
@@ -174,7 +175,6 @@ func (f facts) refuse(place string) error {
 
 // problems looks for every reason. On a system that is none of ours the rest says nothing.
 func (f facts) problems() []problem {
-	const system = "Use a machine with Debian 12, Ubuntu 22.04, or what comes after them."
 	const unsuitable = fail.MachineUnsuitable
 	switch {
 	case f.kernel != "Linux":
@@ -194,11 +194,11 @@ func (f facts) problems() []problem {
 			"Delete that cluster where it was made. If that is not possible any more, see \"A machine whose cluster is lost\" in the documentation of the driver.", "",
 		}}
 	}
-	return slices.Concat(f.unlike(system), f.others(), f.small())
+	return slices.Concat(f.unlike(), f.others(), f.small())
 }
 
 // unlike looks for what the system lacks.
-func (f facts) unlike(system string) []problem {
+func (f facts) unlike() []problem {
 	var all []problem
 	add := func(bad bool, text, hint, next string) {
 		if bad {

@@ -35,11 +35,11 @@ func machineKeys() []string { return []string{"ssh-ip-address", "ssh-user", "ssh
 // existing is the machine that the user named; nil when none of its flags was used. What can be seen without going there is
 // checked.
 func (a *app) existing(asked func(key string) bool) (*config.SSH, error) {
-	any := false
+	used := false
 	for _, key := range machineKeys() {
-		any = any || asked(key)
+		used = used || asked(key)
 	}
-	if !any {
+	if !used {
 		return nil, nil
 	}
 	s := a.settings

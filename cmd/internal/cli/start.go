@@ -148,18 +148,9 @@ func (a *app) startOptions(cmd *cobra.Command, manager *cluster.Manager) (cluste
 		w.Offline = &offline
 	}
 	w.SSH, err = a.existing(asked)
-	problems = append(problems, err, sizeless(w))
+	problems = append(problems, err)
 	options.NoWait, err = noWait(s.list("wait"))
 	return options, errors.Join(append(problems, err)...)
-}
-
-// sizeless refuses sizes for a machine that exists.
-func sizeless(w *cluster.Wanted) error {
-	if w.SSH == nil || w.MemoryMiB == nil && w.CPUs == nil && w.DiskBytes == nil {
-		return nil
-	}
-	return fail.New(fail.FlagInvalid, "read the size of the machine", "--memory, --cpus and --disk-size are for machines that skiff makes; this one is as large as it is").
-		WithHint("Leave them off, on the command line as in the settings and the environment.")
 }
 
 // into stores a value that was parsed, and hands its error on.
