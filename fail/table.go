@@ -49,6 +49,9 @@ const (
 	SSHHostKeyChanged     ID = "SSH_HOST_KEY_CHANGED"
 	SSHLoginRefused       ID = "SSH_LOGIN_REFUSED"
 	SSHUnreachable        ID = "SSH_UNREACHABLE"
+	MachineNotLinux       ID = "MACHINE_NOT_LINUX"
+	MachineNoSystemd      ID = "MACHINE_NO_SYSTEMD"
+	MachineReadOnly       ID = "MACHINE_READ_ONLY"
 	MachineUnsuitable     ID = "MACHINE_UNSUITABLE"
 	MachineInUse          ID = "MACHINE_IN_USE"
 	MachineTooSmall       ID = "MACHINE_TOO_SMALL"
@@ -101,6 +104,9 @@ func Table() []Kind {
 		{DriverCannot, CodeHost, "The cluster's driver has no machines that can do that.", "The message names the drivers that can."},
 		{SSHHostKeyUnknown, CodeHost, "Nobody has said yet that the machine's SSH host key is the right one.", "Compare the fingerprint with the machine's own, and add the key to ~/.ssh/known_hosts."},
 		{SSHLoginRefused, CodeHost, "The machine does not let the user in with that key.", "Add the public key to ~/.ssh/authorized_keys on the machine."},
+		{MachineNotLinux, CodeHost, "The machine does not run Linux.", "Use a machine with Debian 12, Ubuntu 22.04, or what comes after them; nothing was changed."},
+		{MachineNoSystemd, CodeHost, "The machine was not started by systemd.", "Use a machine whose first process is systemd; nothing was changed."},
+		{MachineReadOnly, CodeHost, "The machine's file systems cannot be written to.", "Mount them for writing, and see in its journal why they are not; nothing was changed."},
 		{MachineUnsuitable, CodeHost, "The machine lacks what Kubernetes or skiff needs.", "The message says what; nothing was changed on the machine."},
 		{KubeconfigUnreadable, CodeHost, "The kubeconfig exists and cannot be read or parsed.", "Mend the file or set KUBECONFIG to another; it was not changed."},
 		{KubeconfigNotWritable, CodeHost, "The kubeconfig cannot be written.", "Mend owner and mode of the file; nothing was changed."},

@@ -50,7 +50,7 @@ func (m *Machine) look(ctx context.Context) (facts, error) {
 	out, err := m.script(ctx, "look.sh", nil)
 	var failed *machine.RunError
 	if errors.As(err, &failed) {
-		return facts{}, fail.New(fail.MachineUnsuitable, "take over "+m.place(), "it runs no POSIX shell, so it is no Linux system: %w", err).
+		return facts{}, fail.New(fail.MachineNotLinux, "take over "+m.place(), "it runs no POSIX shell, so it is no Linux system: %w", err).
 			WithHint(system)
 	}
 	if err != nil {
@@ -161,10 +161,13 @@ type problem struct {
 }
 
 // refuse returns all reasons not to take the machine over, or nil.
-func (f facts) refuse(place string) error {
+func (f facts) refuse(place string) error { return told("take over "+place, f.problems()) }
+
+// told makes one error of problems, nil of none.
+func told(op string, problems []problem) error {
 	var all []error
-	for _, p := range f.problems() {
-		one := fail.New(p.id, "take over "+place, "%s", p.text).WithHint("%s", p.hint)
+	for _, p := range problems {
+		one := fail.New(p.id, op, "%s", p.text).WithHint("%s", p.hint)
 		if p.next != "" {
 			one = one.WithNext("%s", p.next)
 		}
@@ -178,9 +181,9 @@ func (f facts) problems() []problem {
 	const unsuitable = fail.MachineUnsuitable
 	switch {
 	case f.kernel != "Linux":
-		return []problem{{unsuitable, fmt.Sprintf("it runs %q, not Linux", f.kernel), system, ""}}
+		return []problem{{fail.MachineNotLinux, fmt.Sprintf("it runs %q, not Linux", f.kernel), system, ""}}
 	case !f.systemd:
-		return []problem{{unsuitable, "it was not started by systemd", system + " In a container, systemd must be its first process.", ""}}
+		return []problem{{fail.MachineNoSystemd, "it was not started by systemd", system + " In a container, systemd must be its first process.", ""}}
 	case f.arch != "x86_64":
 		return []problem{{unsuitable, fmt.Sprintf("its processor is %q; the guest image is for x86_64 alone", f.arch), "Use a machine with an x86_64 processor.", ""}}
 	case len(f.odd) > 0:
@@ -194,7 +197,18 @@ func (f facts) problems() []problem {
 			"Delete that cluster where it was made. If that is not possible any more, see \"A machine whose cluster is lost\" in the documentation of the driver.", "",
 		}}
 	}
-	return slices.Concat(f.unlike(), f.others(), f.small())
+	return slices.Concat(f.locked(), f.unlike(), f.others(), f.small())
+}
+
+// locked looks for folders that cannot be written to.
+func (f facts) locked() []problem {
+	if len(f.readOnly) == 0 {
+		return nil
+	}
+	return []problem{{
+		fail.MachineReadOnly, "these folders cannot be written to: " + strings.Join(f.readOnly, ", "),
+		"Mount its file systems for writing, and see in its journal why they are not.", "journalctl -k --grep=remount -n 20",
+	}}
 }
 
 // unlike looks for what the system lacks.
@@ -207,8 +221,6 @@ func (f facts) unlike() []problem {
 	}
 	add(f.cgroup != "cgroup2fs", "it has no cgroup v2, which Kubernetes needs",
 		"Start it with systemd.unified_cgroup_hierarchy=1 on the kernel's command line, or use a newer system. "+system, "")
-	add(len(f.readOnly) > 0, "these folders cannot be written to: "+strings.Join(f.readOnly, ", "),
-		"Mount its file systems for writing, and see in its journal why they are not.", "")
 	add(len(f.missing) > 0, "it lacks these programs: "+strings.Join(f.missing, ", "), "Install them on the machine.",
 		"apt-get install nftables iproute2 kmod tar mawk coreutils mount")
 	add(len(f.modules) > 0, "its kernel lacks these modules: "+strings.Join(f.modules, ", "),

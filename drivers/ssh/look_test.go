@@ -53,12 +53,12 @@ func TestRefusals(t *testing.T) {
 		old, new string // a line of fit, and what is there instead
 		id       fail.ID
 	}{
-		{"another system", "kernel Linux\n", "kernel FreeBSD\n", fail.MachineUnsuitable},
-		{"no systemd", "systemd yes\n", "", fail.MachineUnsuitable},
+		{"another system", "kernel Linux\n", "kernel FreeBSD\n", fail.MachineNotLinux},
+		{"no systemd", "systemd yes\n", "", fail.MachineNoSystemd},
 		{"another processor", "arch x86_64", "arch aarch64", fail.MachineUnsuitable},
 		{"not root", "uid 0", "uid 1000", fail.MachineUnsuitable},
 		{"no cgroup v2", "cgroup cgroup2fs", "cgroup tmpfs", fail.MachineUnsuitable},
-		{"read-only root", "free 18000000\n", "free 18000000\nreadonly /etc\nreadonly /var/lib\n", fail.MachineUnsuitable},
+		{"read-only root", "free 18000000\n", "free 18000000\nreadonly /etc\nreadonly /var/lib\n", fail.MachineReadOnly},
 		{"a program missing", "port 0016\n", "missing nft\n", fail.MachineUnsuitable},
 		{"a module missing", "port 0016\n", "module overlay\n", fail.MachineUnsuitable},
 		{"no address", "address 192.0.2.7\nserver 192.0.2.7\n", "address \nserver 127.0.0.1\n", fail.MachineUnsuitable},

@@ -83,6 +83,8 @@ func (m *Machine) StartReporting(ctx context.Context, report func(text string, d
 		return err
 	case f.owner != m.mark():
 		return fmt.Errorf("start machine %q: %s does not belong to the cluster", m.spec.Name, m.place())
+	case len(f.readOnly) > 0:
+		return told("start machine "+m.place(), f.locked())
 	}
 	if want := m.spec.Network.Address.Addr(); want.IsValid() && !f.has(want) {
 		return fail.New(fail.MachineFailed, "start machine "+m.place(), "it had the address %s when the cluster was made, and has %s now", want, f.address).

@@ -56,9 +56,26 @@ func TestNoShell(t *testing.T) {
 	t.Parallel()
 	server := sshtest.Start(t, func(context.Context, sshtest.Command) int { return 1 })
 	_, err := newDriver(t).Inspect(t.Context(), machine.Spec{Cluster: "dev", SSH: server.SSH()})
-	if !fail.Is(err, fail.MachineUnsuitable) || !strings.Contains(err.Error(), "no Linux") {
-		t.Errorf("got %v, want %s", err, fail.MachineUnsuitable)
+	if !fail.Is(err, fail.MachineNotLinux) || !strings.Contains(err.Error(), "no Linux") {
+		t.Errorf("got %v, want %s", err, fail.MachineNotLinux)
 	}
+}
+
+// A machine of ours whose disk the kernel has closed for writing says so, rather than what fails first.
+func TestReadOnlyLater(t *testing.T) {
+	t.Parallel()
+	s := newScripted(t)
+	driver, spec := s.target(t)
+	m, err := driver.Create(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.change(func() { s.facts += "readonly /var/lib\n" })
+	s.scripts()
+	if err := m.Start(t.Context()); !fail.Is(err, fail.MachineReadOnly) {
+		t.Errorf("got %v, want %s", err, fail.MachineReadOnly)
+	}
+	wantScripts(t, s, "look")
 }
 
 // Two clusters cannot have one machine, and neither touches the other's.
