@@ -24,10 +24,12 @@ import (
 const folders = "/etc/kubernetes /etc/containerd /etc/cni /etc/skiff /etc/systemd/system/kubelet.service.d /opt/cni /usr/libexec/kubernetes " +
 	"/var/lib/containerd /var/lib/cni /var/lib/etcd /var/lib/kubelet /var/lib/kube-proxy /var/log/containers /var/log/pods"
 
-// settings are the kernel settings that change, those of the guest image and those of the kubelet, below /proc/sys.
+// settings are the kernel settings that change, those of the guest image and those of the kubelet, below /proc/sys. The last
+// two change with ip_forward (Linux, net/ipv4/devinet.c, inet_forward_change), so they come after it.
 const settings = "fs/inotify/max_user_instances fs/inotify/max_user_watches kernel/keys/root_maxbytes kernel/keys/root_maxkeys kernel/panic " +
 	"kernel/panic_on_oops net/bridge/bridge-nf-call-ip6tables net/bridge/bridge-nf-call-iptables net/ipv4/conf/all/route_localnet " +
-	"net/ipv4/ip_forward net/ipv6/conf/all/forwarding net/ipv6/conf/default/forwarding vm/max_map_count vm/overcommit_memory vm/panic_on_oom"
+	"net/ipv4/ip_forward net/ipv6/conf/all/forwarding net/ipv6/conf/default/forwarding vm/max_map_count vm/overcommit_memory vm/panic_on_oom " +
+	"net/ipv4/conf/all/accept_redirects net/ipv4/conf/default/accept_redirects"
 
 // part is one file, or link, that is put on the machine.
 type part struct {

@@ -24,6 +24,7 @@ func newSandbox(t *testing.T) sandbox {
 	for name, content := range map[string]string{
 		"etc/cni/theirs": "theirs", "usr/local/bin/kubectl": "their kubectl", "usr/local/bin/other": "other",
 		"proc/sys/net/ipv4/ip_forward": "0\n", "proc/sys/kernel/panic": "0\n", "opt/theirs": "theirs", "var/lib/other": "other", "proc/modules": "ext4 1 1 - Live 0\n",
+		"proc/self/mounts": "disk / ext4 rw 0 0\ndisk /var/lib/containerd ext4 rw 0 0\n",
 	} {
 		s.write(name, content)
 	}
@@ -48,12 +49,12 @@ func (s sandbox) run(name, stdin string, args ...string) (string, error) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	const harmless = "systemctl() { :; }\nnft() { :; }\nrmmod() { :; }\nmountpoint() { return 1; }\nsync() { :; }\n"
-	moved := string(text)
-	for _, dir := range []string{"/var/lib/skiff", "/proc/sys", "/proc/modules", "/run/"} {
-		moved = strings.ReplaceAll(moved, dir, s.root+dir)
+	const harmless = "systemctl() { :; }\nnft() { :; }\nrmmod() { :; }\nmountpoint() { return 1; }\nsync() { :; }\nip() { :; }\numount() { echo \"umount $*\"; }\n"
+	pairs := []string{"iptables ip6tables", ""}
+	for _, dir := range []string{"/var/lib/skiff", "/proc/", "/sys/", "/run/"} {
+		pairs = append(pairs, dir, s.root+dir)
 	}
-	moved = strings.ReplaceAll(moved, "iptables ip6tables", "")
+	moved := strings.NewReplacer(pairs...).Replace(string(text))
 	cmd := exec.CommandContext(s.t.Context(), "sh", append([]string{"-c", harmless + moved, name}, args...)...)
 	cmd.Stdin = strings.NewReader(stdin)
 	var stderr bytes.Buffer
@@ -178,6 +179,74 @@ func TestPutThatIsCutOff(t *testing.T) {
 	s.must("give.sh", "", "dev 1", s.folders())
 	if after := s.tree(); after != before {
 		t.Errorf("got\n%s\nwant\n%s", after, before)
+	}
+}
+
+// TestGiveThatIsCutOff looks that a second run, which finds the list of before removed, takes nobody's files.
+func TestGiveThatIsCutOff(t *testing.T) {
+	t.Parallel()
+	s := newSandbox(t)
+	before := s.tree()
+	s.must("take.sh", "", "dev 1", s.folders(), testSettings)
+	if err := os.RemoveAll(s.root + "/var/lib/skiff/before"); err != nil {
+		t.Fatal(err)
+	}
+	s.must("give.sh", "", "dev 1", s.folders())
+	if after := s.tree(); after != before {
+		t.Errorf("got\n%s\nwant\n%s", after, before)
+	}
+}
+
+// TestTakeThatIsCutOff looks that a machine which is not anybody's in the end has no notes either.
+func TestTakeThatIsCutOff(t *testing.T) {
+	t.Parallel()
+	s := newSandbox(t)
+	if err := os.Remove(s.root + "/proc/modules"); err != nil {
+		t.Fatal(err)
+	}
+	before := s.tree()
+	if _, err := s.run("take.sh", "", "dev 1", s.folders(), testSettings); err == nil {
+		t.Error("a part that failed passed for the whole")
+	}
+	if after := s.tree(); after != before {
+		t.Errorf("got\n%s\nwant\n%s", after, before)
+	}
+}
+
+// TestGivesNoMounts looks that what is still mounted in a folder is not removed with it: it may be somebody's files.
+func TestGivesNoMounts(t *testing.T) {
+	t.Parallel()
+	s := newSandbox(t)
+	s.must("take.sh", "", "dev 1", s.folders(), testSettings)
+	s.write("var/lib/etcd/volume/theirs", "theirs")
+	s.write("proc/self/mounts", "disk / ext4 rw 0 0\ndisk "+s.root+"/var/lib/etcd/volume ext4 rw 0 0\n")
+	if _, err := s.run("give.sh", "", "dev 1", s.folders()); err == nil || !strings.Contains(err.Error(), "still mounted") {
+		t.Errorf("got %v, want an error that tells of the mount", err)
+	}
+	if _, err := os.Stat(s.root + "/var/lib/etcd/volume/theirs"); err != nil {
+		t.Errorf("what was mounted is gone: %v", err)
+	}
+	s.write("proc/self/mounts", "disk / ext4 rw 0 0\n")
+	s.must("give.sh", "", "dev 1", s.folders())
+	if _, err := os.Stat(s.root + "/var/lib/skiff"); err == nil {
+		t.Error("once nothing is mounted any more, the machine is not given back")
+	}
+}
+
+// TestStopUnmounts looks that mounts of the cluster go, whatever they are called, and that those of before stay.
+func TestStopUnmounts(t *testing.T) {
+	t.Parallel()
+	s := newSandbox(t)
+	s.must("take.sh", "", "dev 1", s.folders(), testSettings)
+	s.write("proc/self/mounts", `disk / ext4 rw 0 0
+disk /var/lib/containerd ext4 rw 0 0
+disk /var/lib/kubelets ext4 rw 0 0
+tmpfs /var/lib/kubelet/pods/1/volumes/a\040b tmpfs rw 0 0
+overlay /run/containerd/task/1/rootfs overlay rw 0 0
+`)
+	const want = "umount /var/lib/kubelet/pods/1/volumes/a b\numount /run/containerd/task/1/rootfs\n"
+	if got := s.must("stop.sh", ""); got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 

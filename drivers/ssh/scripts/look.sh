@@ -19,7 +19,7 @@ done
 read -r owner 2>/dev/null </var/lib/skiff/owner && say owner "$owner"
 
 # Another Kubernetes: files of its control plane or its node, or its processes.
-for dir in /etc/kubernetes/manifests /etc/kubernetes /var/lib/etcd /var/lib/rancher /var/lib/k0s; do
+for dir in /etc/kubernetes/manifests /etc/kubernetes /var/lib/etcd /var/lib/kubelet /var/lib/rancher /var/lib/k0s; do
 	[ -n "$(find "$dir" -type f 2>/dev/null | head -n 1)" ] && say kubernetes "$dir"
 done
 for comm in /proc/[0-9]*/comm; do

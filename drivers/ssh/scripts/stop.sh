@@ -22,8 +22,15 @@ shims=/sys/fs/cgroup/system.slice/containerd.service/cgroup.kill
 [ ! -e $shims ] || echo 1 >$shims
 systemctl stop kubepods.slice 2>/dev/null
 
-awk '{ print $2 }' /proc/self/mounts | grep -E '^/(run/containerd|run/netns/cni-|var/lib/kubelet|var/lib/containerd)' | sort -r |
-	while read -r mount; do umount "$mount" 2>/dev/null || umount -l "$mount"; done
+# Mounts of before are none of ours: somebody may have given /var/lib/containerd a disk of its own. In the list, spaces and
+# the like are written in octal (proc_pid_mounts(5)).
+before=/var/lib/skiff/before/mounts
+awk '{ print $2 }' /proc/self/mounts | grep -E '^/(run/containerd|var/lib/kubelet|var/lib/containerd)(/|$)|^/run/netns/cni-' | sort -r |
+	while read -r mount; do
+		grep -qxF -e "$mount" $before 2>/dev/null && continue
+		mount=$(printf '%b' "$mount")
+		umount "$mount" 2>/dev/null || umount -l "$mount"
+	done
 rm -f /run/netns/cni-*
 rm -rf /run/containerd
 if [ -e /sys/class/net/cni0 ]; then ip link delete cni0; fi

@@ -8,6 +8,10 @@ if read -r owner 2>/dev/null <$root/owner; then
 	echo "it belongs to cluster $owner" >&2
 	exit 3
 fi
+# Cut off before it is anybody's, the machine keeps nothing of this.
+forget() { [ -e $root/owner ] || rm -rf $root/before "$root/owner.$$"; rmdir $root 2>/dev/null || :; }
+trap forget EXIT
+trap 'exit 1' HUP INT TERM
 rm -rf $root/before $root/put $root/stamps $root/replaced
 mkdir -p $root/before
 for dir in $2; do find "$dir" -xdev 2>/dev/null || :; done >$root/before/paths
@@ -16,6 +20,7 @@ for key in $3; do
 done >$root/before/settings
 awk '{ print $1 }' /proc/modules >$root/before/modules
 nft list tables >$root/before/tables
+awk '{ print $2 }' /proc/self/mounts >$root/before/mounts
 sync $root/before/*
 # A second host at the same moment: one of the two links.
 echo "$1" >"$root/owner.$$"
