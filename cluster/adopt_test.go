@@ -16,6 +16,7 @@ import (
 	"github.com/skiff-k8s/skiff/drivers/fake"
 	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/internal/golden"
+	"github.com/skiff-k8s/skiff/internal/host"
 	"github.com/skiff-k8s/skiff/machine"
 )
 
@@ -177,6 +178,53 @@ func TestAdoptedMachineHasNoSize(t *testing.T) {
 	o = w.options()
 	o.Wanted.CPUs = new(4)
 	w.fails(o, fail.FlagInvalid)
+}
+
+// What another machine can carry is not this host's to say.
+func TestAdoptsFromASmallHost(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.adopts(nil)
+	w.Facts = host.Facts{CPUs: 1, MemoryMiB: 1024}
+	o := w.options()
+	o.Wanted.SSH = w.there()
+	w.starts(o)
+	w.starts(w.options())
+}
+
+// stoppable counts how often an agent was ended.
+type stoppable struct {
+	cluster.Agents
+	ends *int
+}
+
+func (s stoppable) Stop(ctx context.Context, socket string) error {
+	*s.ends++
+	return s.Agents.Stop(ctx, socket)
+}
+
+// Forgetting a machine that is out of reach must not leave an agent that tries to reach it for ever.
+func TestForgetsUnreachable(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.adopts(nil)
+	o := w.options()
+	o.Wanted.SSH = w.there()
+	w.starts(o)
+	ends := 0
+	w.Agents = stoppable{w.Agents, &ends}
+	w.driver = failing(fake.Delete)
+	w.adopts(nil)
+	if _, err := w.Delete(t.Context(), cluster.DeleteOptions{Profile: "dev"}, nil); err == nil || ends != 0 {
+		t.Fatalf("got %v, and the agent was ended %d times; want an error, and the agent as it was", err, ends)
+	}
+	if _, err := w.Delete(t.Context(), cluster.DeleteOptions{Profile: "dev", Force: true}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if ends != 1 {
+		t.Errorf("the agent was ended %d times, want once", ends)
+	}
+	w.gone()
 }
 
 func TestWrongDriverForMachine(t *testing.T) {

@@ -130,6 +130,9 @@ func (m *Manager) Delete(ctx context.Context, o DeleteOptions, sink Sink) (delet
 	emit(sink, step, Began)
 	if err = m.remove(ctx, c, false); err != nil && o.Force && ctx.Err() == nil {
 		emit(sink, Event{Profile: profile, Text: err.Error()}, Warning)
+		if gone := m.Agents.Stop(ctx, files.AgentSocket()); gone != nil { // without its socket nobody could end it later
+			emit(sink, Event{Profile: profile, Text: gone.Error()}, Warning)
+		}
 		err = errors.Join(kubeconfig.Remove(ctx, m.Kubeconfig, profile), os.RemoveAll(files.Run), os.RemoveAll(files.Dir))
 	}
 	if err != nil {
