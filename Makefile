@@ -117,7 +117,7 @@ e2e: deps image ## Run the tests in real virtual machines
 	SKIFF_TEST_IMAGE='$(IMAGE)' go test -tags e2e,$(TAGS) -count=1 -timeout 60m -v -skip '$(DRIVER_TUTORIALS)' ./test/e2e/...
 
 # Tests of test/e2e that are about one driver.
-DRIVER_TUTORIALS := ^TestLibvirt
+DRIVER_TUTORIALS := ^Test(Libvirt|SSH)
 
 .PHONY: test-drivers
 test-drivers: deps image ## Run the conformance of each driver against the real thing, and a short tutorial on each but the first
@@ -126,7 +126,7 @@ test-drivers: deps image ## Run the conformance of each driver against the real 
 		SKIFF_TEST_IMAGE='$(IMAGE)' go test -tags $(TAGS) -count=1 -timeout 20m -v "./drivers/$$driver/..."; \
 	done
 	@echo "== A short tutorial on other drivers"
-	SKIFF_TEST_IMAGE='$(IMAGE)' go test -tags e2e,$(TAGS) -count=1 -timeout 20m -v -run '$(DRIVER_TUTORIALS)' ./test/e2e
+	SKIFF_TEST_IMAGE='$(IMAGE)' go test -tags e2e,$(TAGS) -count=1 -timeout 40m -v -run '$(DRIVER_TUTORIALS)' ./test/e2e
 
 .PHONY: test
 test: deps fmt-check lint unit verify site cross-tested image test-drivers e2e ## Run everything that CI runs

@@ -18,6 +18,10 @@ import (
 // machine's Spec.
 const controlVariable = "SKIFF_DRIVERTEST_CONTROL"
 
+// Controlled reports whether this process is the one that starts a machine and is killed then. A test that makes more than a
+// driver before it calls Run leaves that out there.
+func Controlled() bool { return os.Getenv(controlVariable) != "" }
+
 // controlled is what that process prints when the machine runs.
 const controlled = "drivertest: the machine runs"
 
