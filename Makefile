@@ -126,10 +126,15 @@ test-drivers: deps image ## Run the conformance of each driver against the real 
 		SKIFF_TEST_IMAGE='$(IMAGE)' go test -tags $(TAGS) -count=1 -timeout 20m -v "./drivers/$$driver/..."; \
 	done
 	@echo "== A short tutorial on other drivers"
-	SKIFF_TEST_IMAGE='$(IMAGE)' go test -tags e2e,$(TAGS) -count=1 -timeout 40m -v -run '$(DRIVER_TUTORIALS)' ./test/e2e
+	SKIFF_TEST_IMAGE='$(IMAGE)' go test -tags e2e,$(TAGS) -count=1 -timeout 40m -v $(SHORT) -run '$(DRIVER_TUTORIALS)' ./test/e2e
 
 .PHONY: test
-test: deps fmt-check lint unit verify site cross-tested image test-drivers e2e ## Run everything that CI runs
+test: deps fmt-check lint unit verify site cross-tested image drivers-tested e2e ## Run everything that CI runs
+
+# All of test-drivers would take the tests past an hour.
+.PHONY: drivers-tested
+drivers-tested:
+	@$(MAKE) --no-print-directory test-drivers SHORT=-short
 
 .PHONY: cross-tested
 cross-tested:

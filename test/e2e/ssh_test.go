@@ -143,7 +143,8 @@ func missing(from, other []string) []string {
 	return lines
 }
 
-// TestSSHMachine takes a machine that exists over, runs a cluster on it, and gives it back.
+// TestSSHMachine takes a machine that exists over, runs a cluster on it, and gives it back. With -short it leaves out the
+// conformance of the driver and the ends of agent and cluster.
 func TestSSHMachine(t *testing.T) {
 	if drivertest.Controlled() { // by its parent, which has the machine
 		(&elsewhere{t: t}).conforms(t)
@@ -155,10 +156,12 @@ func TestSSHMachine(t *testing.T) {
 	if strings.Contains(before, "containerd") {
 		t.Fatalf("the machine has a container runtime already:\n%s", before)
 	}
-	t.Run("conformance", func(t *testing.T) {
-		e.conforms(t)
-		e.asBefore(before)
-	})
+	if !testing.Short() {
+		t.Run("conformance", func(t *testing.T) {
+			e.conforms(t)
+			e.asBefore(before)
+		})
+	}
 	home := t.TempDir()
 	key := filepath.Join(home, "key")
 	if err := os.WriteFile(key, e.spec.SSH.PrivateKey, 0o600); err != nil {
@@ -192,12 +195,14 @@ func TestSSHMachine(t *testing.T) {
 	if out := s.code(6, append(start, "-p", "second")...); !strings.Contains(out.stderr, "MACHINE_IN_USE") {
 		t.Errorf("a second cluster on the machine: %s", out.stderr)
 	}
-	pods := s.run("kubectl", "get", "pods", "-A", "-o", "jsonpath={.items[*].metadata.uid}")
-	s.recovers("agent", address)
-	if got := s.run("kubectl", "get", "pods", "-A", "-o", "jsonpath={.items[*].metadata.uid}"); got != pods {
-		t.Errorf("the end of the agent has changed the pods: %s, before %s", got, pods)
+	if !testing.Short() {
+		pods := s.run("kubectl", "get", "pods", "-A", "-o", "jsonpath={.items[*].metadata.uid}")
+		s.recovers("agent", address)
+		if got := s.run("kubectl", "get", "pods", "-A", "-o", "jsonpath={.items[*].metadata.uid}"); got != pods {
+			t.Errorf("the end of the agent has changed the pods: %s, before %s", got, pods)
+		}
+		s.restarts(address)
 	}
-	s.restarts(address)
 	s.timed("delete", "delete")
 	e.asBefore(before)
 }

@@ -69,7 +69,7 @@ brought() {
 	awk '{ print $1, $3 }' /proc/modules | while read -r module uses; do
 		before "$module" modules && continue
 		case $module in
-		br_netfilter | bridge | stp | llc | veth | overlay | nf_* | nft_* | xt_* | nfnetlink* | ip_tables | ip6_tables | x_tables | libcrc32c) echo "$module $uses" ;;
+		br_netfilter | bridge | stp | llc | veth | overlay | nf_* | nft_* | xt_* | nfnetlink* | ip_tables | ip6_tables | x_tables | libcrc32c | crc32c_*) echo "$module $uses" ;;
 		esac
 	done
 }
