@@ -76,7 +76,7 @@ func (m *Manager) change(ctx context.Context, profile, name string, on bool, sin
 	verb := map[bool]string{true: "Enable", false: "Disable"}[on]
 	step := Step{ID: "addon-" + name, Text: verb + " addon " + name, Why: "it was asked for"}
 	step.Do = func(_ context.Context, report Report) error {
-		return do(Target{Config: c, Files: m.Home.Cluster(profile)}, report)
+		return do(m.target(c), report)
 	}
 	plan := Plan{Profile: profile, Steps: []Step{step}}
 	if err := Apply(ctx, plan, func(error) bool { return true }, sink); err != nil {

@@ -84,6 +84,12 @@ type Kubernetes interface {
 type Target struct {
 	Config config.Cluster
 	Files  store.Cluster
+	Image  string // folder of the guest image that the cluster boots from
+}
+
+// target returns what Kubernetes is to know of a cluster.
+func (m *Manager) target(c config.Cluster) Target {
+	return Target{Config: c, Files: m.Home.Cluster(c.Profile), Image: m.Home.BaseImage(c.Image)}
 }
 
 // lock takes the cluster's lock.

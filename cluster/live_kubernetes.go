@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -15,6 +17,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/skiff-k8s/skiff/addons"
+	"github.com/skiff-k8s/skiff/images"
 	"github.com/skiff-k8s/skiff/machine"
 	"github.com/skiff-k8s/skiff/provision"
 	"github.com/skiff-k8s/skiff/store"
@@ -74,6 +77,9 @@ func (l LiveKubernetes) Up(ctx context.Context, m machine.Runner, c Target, repo
 	}
 	defer func() { _ = log.Close() }()
 	config.Log = log
+	if config.Bootstrap, err = os.ReadFile(filepath.Join(c.Image, images.BootstrapName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	return provision.Up(ctx, m, config, pki, func(p provision.Phase) { report(p.Text, 0, 0) })
 }
 

@@ -61,10 +61,9 @@ func (m *Manager) observe(ctx context.Context, c config.Cluster, exists bool) (o
 	if seen.machine == machine.Running && seen.agent == nil {
 		seen.usable = errNoAgent
 	}
-	target := Target{Config: c, Files: files}
 	if seen.machine == machine.Running && seen.agent != nil && c.Provisioned {
 		asking, cancel := context.WithTimeout(ctx, 3*time.Second)
-		seen.usable = m.Kubernetes.Usable(asking, target)
+		seen.usable = m.Kubernetes.Usable(asking, m.target(c))
 		cancel()
 	}
 	if own, err := os.ReadFile(files.Kubeconfig()); err == nil {
@@ -74,7 +73,7 @@ func (m *Manager) observe(ctx context.Context, c config.Cluster, exists bool) (o
 		}
 	}
 	if seen.usable == nil && len(c.Addons) > 0 {
-		if seen.enabled, err = m.Kubernetes.Enabled(ctx, target); err != nil {
+		if seen.enabled, err = m.Kubernetes.Enabled(ctx, m.target(c)); err != nil {
 			return seen, err
 		}
 	}

@@ -58,7 +58,7 @@ func (m *Manager) halting(ctx context.Context, profile string, from machine.Stat
 		return false, notRunning(profile, state)
 	}
 	step.Profile, step.Index, step.Steps = profile, 1, 1
-	return true, inStep(step, sink, func() error { return do(vm, Target{Config: c, Files: m.Home.Cluster(profile)}) })
+	return true, inStep(step, sink, func() error { return do(vm, m.target(c)) })
 }
 
 // inStep does one thing and tells of its beginning and its end.

@@ -246,9 +246,6 @@ type start struct {
 	resumed bool // the machine goes on from its saved memory
 }
 
-// target is the cluster as Kubernetes knows it.
-func (s *start) target() Target { return Target{Config: s.config, Files: s.files} }
-
 // keep says after which errors a run leaves what it made: those where the cluster is up and only needs more time, an
 // addon does not come, or the machine is out of reach, so that the next run goes on. Ctrl-C and --delete-on-failure take back always.
 func (s *start) keep(err error) bool {

@@ -191,7 +191,7 @@ func (s *start) boot(ran, suspended bool) Step {
 				return wrap(fail.MachineFailed, err, "boot cluster %s", s.config.Profile)
 			}
 			report("making keys while it boots", 0, 0)
-			if err := s.Kubernetes.Prepare(ctx, s.target()); err != nil {
+			if err := s.Kubernetes.Prepare(ctx, s.target(s.config)); err != nil {
 				return err
 			}
 			report("waiting for it to answer over SSH", 0, 0)
@@ -235,10 +235,10 @@ func (s *start) kubernetes() Step {
 			if err != nil {
 				return err
 			}
-			if err := s.Kubernetes.Prepare(ctx, s.target()); err != nil {
+			if err := s.Kubernetes.Prepare(ctx, s.target(s.config)); err != nil {
 				return err
 			}
-			if err := s.Kubernetes.Up(ctx, vm, s.target(), report); err != nil {
+			if err := s.Kubernetes.Up(ctx, vm, s.target(s.config), report); err != nil {
 				return err
 			}
 			s.config.Provisioned = true
@@ -329,7 +329,7 @@ func (s *start) wait() Step {
 			if s.resumed {
 				return s.awake(ctx, vm, report)
 			}
-			return s.Kubernetes.Wait(ctx, vm, s.target(), report)
+			return s.Kubernetes.Wait(ctx, vm, s.target(s.config), report)
 		},
 	}
 }
@@ -338,7 +338,7 @@ func (s *start) addon(name string) Step {
 	return Step{
 		ID: "addon-" + name, Text: "Enable addon " + name, Why: "it was asked for",
 		Do: func(ctx context.Context, report Report) error {
-			if err := s.Kubernetes.Enable(ctx, s.target(), name, report); err != nil {
+			if err := s.Kubernetes.Enable(ctx, s.target(s.config), name, report); err != nil {
 				return err
 			}
 			return s.save(s.config) // an existing cluster learns here that it has the addon

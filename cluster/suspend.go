@@ -138,7 +138,7 @@ func (s *start) wake(ctx context.Context, report Report) error {
 		return err
 	}
 	report("waiting for it to answer over SSH", 0, 0)
-	if err := rouse(ctx, s.Kubernetes, s.vm, s.target(), report); err != nil {
+	if err := rouse(ctx, s.Kubernetes, s.vm, s.target(s.config), report); err != nil {
 		return err
 	}
 	s.resumed = true
@@ -159,14 +159,14 @@ func rouse(ctx context.Context, kubernetes Kubernetes, vm machine.Machine, c Tar
 func (s *start) awake(ctx context.Context, vm machine.Machine, report Report) error {
 	limited, cancel := context.WithTimeout(ctx, awakeLimit)
 	defer cancel()
-	err := s.Kubernetes.Wait(limited, vm, s.target(), report)
+	err := s.Kubernetes.Wait(limited, vm, s.target(s.config), report)
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
 	if err := s.cold(ctx, report, err); err != nil {
 		return err
 	}
-	return s.Kubernetes.Wait(ctx, vm, s.target(), report)
+	return s.Kubernetes.Wait(ctx, vm, s.target(s.config), report)
 }
 
 // cold throws away the memory that is of no use, says so, and boots the machine from its disk.

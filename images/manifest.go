@@ -22,6 +22,8 @@ const (
 	InitrdName   = "initrd"
 	KubectlName  = "kubectl" // for the host, with the subcommand "convert" built in
 	MirrorName   = "mirror"  // folder: OCI image layout for the registry mirror
+	// BootstrapName is the list of what the API server would create at its first start, each with its key in etcd.
+	BootstrapName = "bootstrap.json"
 )
 
 // Manifest describes an image folder. Two builds of the same inputs have the same manifest.

@@ -5,9 +5,11 @@ package machine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"net/netip"
 	"strings"
 )
@@ -136,6 +138,17 @@ func Wait(ctx context.Context, r Runner) error {
 	}
 	_, err := r.Run(ctx, Cmd{Args: []string{"true"}})
 	return err
+}
+
+// Dial opens a connection from where r runs commands, such as from a machine to itself. network is "tcp" or "unix". Those
+// who cannot give errors.ErrUnsupported.
+func Dial(ctx context.Context, r Runner, network, addr string) (net.Conn, error) {
+	if dialer, ok := r.(interface {
+		Dial(ctx context.Context, network, addr string) (net.Conn, error)
+	}); ok {
+		return dialer.Dial(ctx, network, addr)
+	}
+	return nil, errors.ErrUnsupported
 }
 
 // Machine is one machine that a driver made. Start, Stop and Delete are idempotent: they return nil when it is already

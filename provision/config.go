@@ -27,6 +27,7 @@ type Config struct {
 	APIServerNames    []string // further DNS names in the API server's certificate
 	APIServerIPs      []netip.Addr
 	Extra             []Arg     // further settings of components, applied in this order
+	Bootstrap         []byte    // of the guest image: the objects that the API server would begin with creating; may be empty
 	Log               io.Writer // gets what the guest's commands print; nil: nowhere
 }
 

@@ -8,18 +8,12 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/netip"
 
 	"golang.org/x/net/dns/dnsmessage"
 
 	"github.com/skiff-k8s/skiff/machine"
 )
-
-// dialer is a Runner that can open connections from its machine.
-type dialer interface {
-	Dial(ctx context.Context, network, addr string) (net.Conn, error)
-}
 
 // lookUp asks the DNS server at addr, from the machine, for an IPv4 address of name, over TCP (RFC 1035, section
 // 4.2.2).
@@ -29,10 +23,8 @@ func lookUp(ctx context.Context, runner machine.Runner, server netip.Addr, name 
 	if err != nil {
 		return netip.Addr{}, err
 	}
-	var reply []byte
-	if d, ok := runner.(dialer); ok {
-		reply, err = exchange(ctx, d, server, query)
-	} else {
+	reply, err := exchange(ctx, runner, server, query)
+	if errors.Is(err, errors.ErrUnsupported) {
 		reply, err = exchangeBy(ctx, runner, server, query)
 	}
 	if err != nil {
@@ -59,8 +51,8 @@ func question(id uint16, name string) ([]byte, error) {
 }
 
 // exchange speaks over a connection forwarded by the Runner.
-func exchange(ctx context.Context, d dialer, server netip.Addr, query []byte) ([]byte, error) {
-	conn, err := d.Dial(ctx, "tcp", netip.AddrPortFrom(server, 53).String())
+func exchange(ctx context.Context, runner machine.Runner, server netip.Addr, query []byte) ([]byte, error) {
+	conn, err := machine.Dial(ctx, runner, "tcp", netip.AddrPortFrom(server, 53).String())
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/kubernetes"
@@ -75,7 +76,11 @@ func (u *up) run(ctx context.Context) error {
 	}
 	// Until the API server has made what it starts with, everyone who asks for more takes away the time that it needs, and the
 	// controller-manager would give up after 10 s and be started again (cmd/kube-controller-manager/app, WaitForAPIServer).
-	if err := u.answering(ctx, "/healthz"); err != nil {
+	wait := u.answering
+	if state == fresh {
+		wait = u.bootstrapped
+	}
+	if err := wait(ctx, "/healthz"); err != nil {
 		return err
 	}
 	if state == booted {
@@ -233,6 +238,21 @@ func (u *up) answering(ctx context.Context, path string) error {
 		return u.failed(fail.KubeadmFailed, "kubeadm", "wait for the API server", err, nil)
 	}
 	return nil
+}
+
+// bootstrapped waits for the API server, and gives it its first objects meanwhile.
+func (u *up) bootstrapped(ctx context.Context, path string) error {
+	limited, cancel := context.WithCancel(ctx)
+	var group sync.WaitGroup
+	group.Go(func() {
+		if err := u.bootstrap(limited); err != nil {
+			fmt.Fprintln(u.log, "skiff:", err)
+		}
+	})
+	err := u.answering(ctx, path)
+	cancel()
+	group.Wait()
+	return err
 }
 
 // essentials makes kube-proxy and CoreDNS.

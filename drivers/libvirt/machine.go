@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"time"
@@ -51,6 +52,11 @@ func (m *Machine) ConsoleLog() string { return m.files.Console }
 
 // Wait returns once commands run in the guest, or when ctx ends with the reason why they did not.
 func (m *Machine) Wait(ctx context.Context) error { return machine.Wait(ctx, m.Runner) }
+
+// Dial opens a connection from the machine, see machine.Dial.
+func (m *Machine) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	return machine.Dial(ctx, m.Runner, network, addr)
+}
 
 // exists reports whether the machine's domain is there. One of that name that is not the machine's gives
 // fail.DomainForeign.

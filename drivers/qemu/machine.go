@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"syscall"
@@ -46,6 +47,11 @@ func (m *Machine) ConsoleLog() string { return m.files.console() }
 
 // Wait returns once commands run in the guest, or when ctx ends with the reason why they did not.
 func (m *Machine) Wait(ctx context.Context) error { return machine.Wait(ctx, m.Runner) }
+
+// Dial opens a connection from the machine, see machine.Dial.
+func (m *Machine) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	return machine.Dial(ctx, m.Runner, network, addr)
+}
 
 // State looks at the machine's process and, when there is none, at its disk.
 func (m *Machine) State(ctx context.Context) (machine.State, error) {

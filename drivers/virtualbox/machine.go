@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os/exec"
 	"time"
 
@@ -44,6 +45,11 @@ func (m *Machine) ConsoleLog() string { return m.files.console() }
 
 // Wait returns once commands run in the guest, or when ctx ends with the reason why they did not.
 func (m *Machine) Wait(ctx context.Context) error { return machine.Wait(ctx, m.Runner) }
+
+// Dial opens a connection from the machine, see machine.Dial.
+func (m *Machine) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	return machine.Dial(ctx, m.Runner, network, addr)
+}
 
 // State asks VirtualBox.
 func (m *Machine) State(ctx context.Context) (machine.State, error) {

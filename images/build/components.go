@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/skiff-k8s/skiff/images"
 )
 
 // component is one program, or a few of one module, that runs in the guest.
@@ -16,6 +18,7 @@ type component struct {
 	module  string
 	version string            // of the module
 	outputs map[string]string // file name → package path
+	printed map[string]string // file name → path of the package whose program prints it
 	tags    string
 	ldflags string
 	cgo     bool
@@ -44,6 +47,7 @@ func components() []component {
 		{
 			name: "kubernetes", module: "k8s.io/kubernetes", version: KubernetesVersion, ldflags: kubernetesFlags(), expect: 7 * time.Minute,
 			outputs: map[string]string{"kube": ".", "kubectl": "./kubectl"},
+			printed: map[string]string{images.BootstrapName: "./bootstrap"},
 		},
 		{
 			name: "etcd", module: "go.etcd.io/etcd/server/v3", version: "v" + etcdVersion, expect: 30 * time.Second,
@@ -77,7 +81,7 @@ func components() []component {
 			name: "traefik", module: "github.com/traefik/traefik/v3", version: "v" + traefikVersion, expect: 3 * time.Minute,
 			outputs: map[string]string{"traefik": "github.com/traefik/traefik/v3/cmd/traefik"},
 			ldflags: "-X github.com/traefik/traefik/v3/pkg/version.Version=" + traefikVersion,
-			prepare: prepareTraefik, recipe: "lego " + legoVersion + " without DNS providers, 1",
+			prepare: prepareTraefik, recipe: "lego " + legoVersion + " without DNS providers, no ECS, 2",
 		},
 		{
 			name: "http-echo", module: "github.com/skiff-k8s/skiff/images/components/http-echo", version: "v1", expect: 3 * time.Second,
@@ -111,7 +115,7 @@ func componentStep(c component, source, goVersion string) (*Step, error) {
 	return &Step{
 		Name: c.name, Expect: c.expect, Alone: true,
 		Inputs: []string{
-			goVersion, digest, c.version, c.tags, c.ldflags, fmt.Sprint(c.cgo), c.recipe, fmt.Sprint(sorted(c.outputs)),
+			goVersion, digest, c.version, c.tags, c.ldflags, fmt.Sprint(c.cgo), c.recipe, fmt.Sprint(sorted(c.outputs), sorted(c.printed)),
 		},
 		Before: func(ctx context.Context) { download(ctx, c, dir) },
 		Do:     func(ctx context.Context, out string) error { return buildComponent(ctx, c, dir, out) },
@@ -132,6 +136,7 @@ func download(ctx context.Context, c component, dir string) {
 }
 
 func buildComponent(ctx context.Context, c component, dir, out string) error {
+	flags := []string{"-trimpath", "-tags", c.tags, "-ldflags", strings.TrimSpace("-s -w " + c.ldflags)}
 	if c.prepare != nil {
 		work, err := os.MkdirTemp(filepath.Dir(out), "work-"+c.name+"-")
 		if err != nil {
@@ -148,8 +153,19 @@ func buildComponent(ctx context.Context, c component, dir, out string) error {
 	}
 	env := goEnv(c.cgo)
 	for _, name := range sorted(c.outputs) {
-		args := []string{"go", "build", "-trimpath", "-tags", c.tags, "-ldflags", strings.TrimSpace("-s -w " + c.ldflags), "-o", filepath.Join(out, name), c.outputs[name]}
+		args := append([]string{"go", "build"}, flags...)
+		args = append(args, "-o", filepath.Join(out, name), c.outputs[name])
 		if _, err := (command{dir: dir, env: env, args: args}).run(ctx); err != nil {
+			return err
+		}
+	}
+	for _, name := range sorted(c.printed) {
+		args := append([]string{"go", "run"}, flags...)
+		text, err := command{dir: dir, env: env, args: append(args, c.printed[name])}.run(ctx)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(out, name), []byte(text), 0o644); err != nil {
 			return err
 		}
 	}

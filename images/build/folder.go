@@ -21,7 +21,7 @@ type folder struct {
 
 func (f folder) step() *Step {
 	return &Step{
-		Name: "image", Expect: 10 * time.Second, Inputs: []string{cmdline, KubernetesVersion, "1"},
+		Name: "image", Expect: 10 * time.Second, Inputs: []string{cmdline, KubernetesVersion, "2"},
 		Needs: []*Step{f.debian, f.layout, f.disk, f.initrd, f.made["kubernetes"]},
 		Do:    f.gather,
 	}
@@ -33,6 +33,8 @@ func (f folder) gather(ctx context.Context, out string) error {
 		images.KernelName:  filepath.Join(f.cache.Dir(f.debian), "vmlinuz"),
 		images.InitrdName:  filepath.Join(f.cache.Dir(f.initrd), images.InitrdName),
 		images.KubectlName: filepath.Join(f.cache.Dir(f.made["kubernetes"]), "kubectl"),
+
+		images.BootstrapName: filepath.Join(f.cache.Dir(f.made["kubernetes"]), images.BootstrapName),
 	} {
 		if err := linkOrCopy(from, filepath.Join(out, name)); err != nil {
 			return err

@@ -146,6 +146,13 @@ func (s *session) hasControlPlane() {
 			s.t.Errorf("kube-system lacks %s: %s", want, pods)
 		}
 	}
+	// Whoever writes an object through the API server leaves a name; these came from the image's list, and needed no change.
+	for _, object := range []string{"clusterrole/system:node", "serviceaccount/endpointslice-controller"} {
+		writers := s.run("kubectl", "get", object, "-n", "kube-system", "--show-managed-fields", "-o", "jsonpath={.metadata.managedFields[*].manager}")
+		if writers != "" {
+			s.t.Errorf("%s was written by %s", object, writers)
+		}
+	}
 }
 
 func (s *session) runsCommands() {
