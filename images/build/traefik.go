@@ -3,6 +3,7 @@ package build
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -26,41 +27,76 @@ func NewDNSChallengeProviderByName(name string) (challenge.Provider, error) {
 }
 `
 
-// prepareTraefik puts a copy of lego without its DNS providers into the folder lego of dir, where the component's go.mod
-// expects it. The providers need cloud SDKs that the module proxy does not serve; a local ingress asks nobody for
-// certificates.
+// noECS takes the place of Traefik's package for Amazon's container service, which no local cluster uses. The SDK behind it
+// is as much to compile as all the rest of Traefik.
+const noECS = `package ecs
+
+import (
+	"errors"
+
+	"github.com/traefik/traefik/v3/pkg/config/dynamic"
+	"github.com/traefik/traefik/v3/pkg/safe"
+)
+
+const ProviderName = "ecs"
+
+// Provider provides nothing.
+type Provider struct{}
+
+func (*Provider) SetDefaults() {}
+
+func (*Provider) Init() error { return errors.New("the provider ecs is not part of this build") }
+
+func (*Provider) Provide(chan<- dynamic.Message, *safe.Pool) error { return nil }
+`
+
+// prepareTraefik leaves out what needs the SDKs of clouds: a local ingress asks nobody for certificates, and finds its
+// routes in Kubernetes. Where the component's go.mod expects them, copies of Traefik without its provider for ECS and of lego
+// without its DNS providers go into dir; the module proxy does not serve all that the latter need.
 func prepareTraefik(ctx context.Context, dir string) error {
+	traefik, lego := filepath.Join(dir, "traefik"), filepath.Join(dir, "lego")
+	err := copyModule(ctx, traefik, "github.com/traefik/traefik/v3@v"+traefikVersion, "cmd", "internal", "pkg", "webui")
+	if err != nil {
+		return err
+	}
+	err = copyModule(ctx, lego, "github.com/go-acme/lego/v5@"+legoVersion,
+		"acme", "certcrypto", "certificate", "challenge", "internal", "lego", "log", "platform", "providers/http", "registration")
+	if err != nil {
+		return err
+	}
+	ecs, dns := filepath.Join(traefik, "pkg", "provider", "ecs"), filepath.Join(lego, "providers", "dns")
+	if err := errors.Join(os.RemoveAll(ecs), os.MkdirAll(ecs, 0o755), os.MkdirAll(dns, 0o755)); err != nil {
+		return err
+	}
+	return errors.Join(
+		os.WriteFile(filepath.Join(ecs, "ecs.go"), []byte(noECS), 0o644),
+		os.WriteFile(filepath.Join(dns, "dns.go"), []byte(noProviders), 0o644))
+}
+
+// copyModule copies go.mod and some folders of a module's source to the folder to; those that it does not have are left out.
+func copyModule(ctx context.Context, to, module string, folders ...string) error {
 	stdout, err := command{
-		dir: dir, env: []string{"GOFLAGS=-mod=mod", "GOWORK=off"},
-		args: []string{"go", "mod", "download", "-json", "github.com/go-acme/lego/v5@" + legoVersion},
+		dir: filepath.Dir(to), env: []string{"GOFLAGS=-mod=mod", "GOWORK=off"}, args: []string{"go", "mod", "download", "-json", module},
 	}.run(ctx)
 	if err != nil {
 		return err
 	}
-	var module struct{ Dir string }
-	if err := json.Unmarshal([]byte(stdout), &module); err != nil {
+	var source struct{ Dir string }
+	if err := json.Unmarshal([]byte(stdout), &source); err != nil {
 		return fmt.Errorf("read the answer of go mod download: %w", err)
 	}
-	lego := filepath.Join(dir, "lego")
-	providers := filepath.Join(lego, "providers", "dns")
-	for _, part := range []string{"acme", "certcrypto", "certificate", "challenge", "internal", "lego", "log", "platform", "providers/http", "registration"} {
-		from := filepath.Join(module.Dir, part)
+	for _, folder := range folders {
+		from := filepath.Join(source.Dir, folder)
 		if _, err := os.Stat(from); os.IsNotExist(err) {
 			continue
 		}
-		if err := os.CopyFS(filepath.Join(lego, part), os.DirFS(from)); err != nil {
+		if err := os.CopyFS(filepath.Join(to, folder), os.DirFS(from)); err != nil {
 			return err
 		}
 	}
-	if err := os.MkdirAll(providers, 0o755); err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(providers, "dns.go"), []byte(noProviders), 0o644); err != nil {
-		return err
-	}
-	mod, err := os.ReadFile(filepath.Join(module.Dir, "go.mod"))
+	mod, err := os.ReadFile(filepath.Join(source.Dir, "go.mod"))
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(lego, "go.mod"), mod, 0o644)
+	return os.WriteFile(filepath.Join(to, "go.mod"), mod, 0o644)
 }
