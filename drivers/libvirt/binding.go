@@ -18,6 +18,7 @@ var _ connection = bound{}
 
 // connect connects to libvirt. It loads the library, which need not be there.
 func connect(uri string) (connection, error) {
+	silence()
 	conn, err := libvirt.NewConnect(uri)
 	if err == nil {
 		return bound{conn}, nil
