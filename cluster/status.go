@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"os"
+	"sync"
 
 	"github.com/skiff-k8s/skiff/agent"
 	"github.com/skiff-k8s/skiff/config"
@@ -48,7 +49,19 @@ func (m *Manager) Status(ctx context.Context, profile string) (Status, error) {
 	if err != nil {
 		return status, err
 	}
+	// The hypervisor and the agent, which asks the guest, each take most of the time that this takes.
+	files := m.Home.Cluster(profile)
+	var answer agent.Status
+	var agentErr error
+	var asking sync.WaitGroup
+	limited, cancel := context.WithCancel(ctx)
+	defer cancel()
+	asking.Go(func() { answer, agentErr = m.Agents.Status(limited, files.AgentSocket()) })
 	state, err := vm.State(ctx)
+	if state != machine.Running {
+		cancel()
+	}
+	asking.Wait()
 	if err != nil {
 		status.Note = err.Error()
 	}
@@ -58,7 +71,6 @@ func (m *Manager) Status(ctx context.Context, profile string) (Status, error) {
 	if status.Host == "" {
 		status.Host = Nonexistent
 	}
-	files := m.Home.Cluster(profile)
 	own, err := os.ReadFile(files.Kubeconfig())
 	if err == nil {
 		seen, err := kubeconfig.Look(m.Kubeconfig, profile, own)
@@ -73,8 +85,7 @@ func (m *Manager) Status(ctx context.Context, profile string) (Status, error) {
 	if state != machine.Running {
 		return status, nil
 	}
-	answer, err := m.Agents.Status(ctx, files.AgentSocket())
-	if err != nil {
+	if agentErr != nil {
 		status.Note = "its agent has ended; `skiff start -p " + profile + "` starts it again"
 		return status, nil
 	}
