@@ -44,13 +44,9 @@ func (m *Machine) Put(ctx context.Context, path string, mode fs.FileMode, body i
 	return m.explain(m.runner.Put(ctx, path, mode, body))
 }
 
-// Dial opens a connection from the machine.
+// Dial opens a connection from the machine, see machine.Dial.
 func (m *Machine) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	runner, ok := m.runner.(forwarder)
-	if !ok {
-		return nil, errors.ErrUnsupported
-	}
-	conn, err := runner.Dial(ctx, network, addr)
+	conn, err := machine.Dial(ctx, m.runner, network, addr)
 	return conn, m.explain(err)
 }
 
