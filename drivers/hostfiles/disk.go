@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"syscall"
 
 	"github.com/skiff-k8s/skiff/fail"
@@ -97,6 +98,15 @@ func DiskFull(err error, dir string) error {
 		return err
 	}
 	return &fail.Error{ID: fail.HostDiskFull, Err: err, Hint: "Free some space on the disk that holds " + dir + "."}
+}
+
+// SyncFolder returns once the names in a folder are on the disk.
+func SyncFolder(path string) error {
+	folder, err := os.Open(filepath.Clean(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
 }
 
 // Exists reports whether there is a file at path.

@@ -100,8 +100,11 @@ func (b bound) Condition(name string) (now condition, err error) {
 			now = running
 		case libvirt.DOMAIN_PAUSED:
 			now = paused
-			if libvirt.DomainPausedReason(reason) == libvirt.DOMAIN_PAUSED_IOERROR {
+			switch libvirt.DomainPausedReason(reason) {
+			case libvirt.DOMAIN_PAUSED_IOERROR:
 				now = ioError
+			case libvirt.DOMAIN_PAUSED_SAVE:
+				now = saving
 			}
 		case libvirt.DOMAIN_SHUTDOWN:
 			now = ending
@@ -148,6 +151,40 @@ func (b bound) Destroy(name string) error {
 	})
 }
 
+// Save has libvirt write down that the guest runs when it is restored, whatever it does now.
+func (b bound) Save(name string) error {
+	return b.with(name, func(d *libvirt.Domain) error { return d.ManagedSave(libvirt.DOMAIN_SAVE_RUNNING) })
+}
+
+func (b bound) Abort(name string) error { return b.with(name, (*libvirt.Domain).AbortJob) }
+
+func (b bound) Saved(name string) (saved bool, err error) {
+	err = b.with(name, func(d *libvirt.Domain) (err error) {
+		saved, err = d.HasManagedSaveImage(0)
+		return err
+	})
+	return saved, err
+}
+
+// Restore looks first whether libvirt can read how the saved domain is defined: when it cannot, starting the domain would
+// boot it.
+func (b bound) Restore(name string) error {
+	return b.with(name, func(d *libvirt.Domain) error {
+		_, err := d.ManagedSaveGetXMLDesc(0)
+		if err == nil {
+			err = d.CreateWithFlags(libvirt.DOMAIN_START_PAUSED)
+		}
+		if said, ok := errors.AsType[libvirt.Error](err); ok && b.alive() {
+			return fmt.Errorf("%w: %s", errNotRestored, said.Message)
+		}
+		return err
+	})
+}
+
+func (b bound) Forget(name string) error {
+	return b.with(name, func(d *libvirt.Domain) error { return d.ManagedSaveRemove(0) })
+}
+
 func (b bound) Undefine(name string) error {
 	return b.with(name, func(d *libvirt.Domain) error {
 		return d.UndefineFlags(libvirt.DOMAIN_UNDEFINE_MANAGED_SAVE | libvirt.DOMAIN_UNDEFINE_SNAPSHOTS_METADATA |
@@ -178,8 +215,13 @@ func (b bound) explain(err error) error {
 	case said.Code == libvirt.ERR_ACCESS_DENIED:
 		return fmt.Errorf("%w: %s", errRefused, said.Message)
 	}
-	if alive, err := b.conn.IsAlive(); err != nil || !alive {
+	if !b.alive() {
 		return fmt.Errorf("%w: %s", errLost, said.Message)
 	}
 	return errors.New(said.Message)
+}
+
+func (b bound) alive() bool {
+	alive, err := b.conn.IsAlive()
+	return err == nil && alive
 }

@@ -31,6 +31,17 @@ type connection interface {
 	Press(name string) error
 	// Destroy ends the domain without asking the guest, after QEMU has flushed its disks.
 	Destroy(name string) error
+	// Save keeps the memory of a domain that runs or is paused, and ends it. When that fails, the domain is as before.
+	Save(name string) error
+	// Abort makes a Save of the domain that is in progress fail.
+	Abort(name string) error
+	// Saved reports whether the memory of a domain is kept.
+	Saved(name string) (bool, error)
+	// Restore makes a domain paused with the memory that was kept, which is kept no longer then. Memory of which libvirt
+	// cannot make use, and which is still kept, gives an error that wraps errNotRestored.
+	Restore(name string) error
+	// Forget removes the memory that is kept.
+	Forget(name string) error
 	// Undefine forgets a domain, and what libvirt itself keeps of it: saved memory, snapshots' descriptions.
 	Undefine(name string) error
 	Close()
@@ -47,6 +58,7 @@ const (
 	off       condition = "shut off"
 	crashed   condition = "crashed"
 	suspended condition = "suspended by its guest"
+	saving    condition = "paused while its memory is saved"
 )
 
 // What goes wrong with a connection, as far as the driver tells it apart.
@@ -56,6 +68,7 @@ var (
 	errNoLibrary   = errors.New("the library of libvirt cannot be used")
 	errUnreachable = errors.New("libvirt does not answer")
 	errRefused     = errors.New("libvirt refuses this user")
+	errNotRestored = errors.New("libvirt cannot go on from it")
 	errLost        = errors.New("the connection to libvirt was lost")
 )
 

@@ -56,6 +56,7 @@ type Driver struct {
 type limits struct {
 	answer time.Duration // until libvirt has answered a question
 	act    time.Duration // until libvirt has started or ended a machine; the guest's boot is not part of it
+	keep   time.Duration // until libvirt has written or read a machine's memory, all of which goes through the host's disk
 	grace  time.Duration // that a call of libvirt, which cannot be cut off, is waited for when ctx ends
 }
 
@@ -71,7 +72,7 @@ func New(options Options) *Driver {
 		options.QEMUImg = "qemu-img"
 	}
 	return &Driver{options: options, connect: connect, limits: limits{
-		answer: 10 * time.Second, act: time.Minute, grace: 10 * time.Second,
+		answer: 10 * time.Second, act: time.Minute, keep: 10 * time.Minute, grace: 10 * time.Second,
 	}}
 }
 

@@ -30,11 +30,13 @@ type Machine struct {
 	spec   machine.Spec
 	files  domain.Files
 	domain string // its name
+	note   string // file that says what its kept memory fits; see suspend.go
 }
 
 func (d *Driver) machine(spec machine.Spec) *Machine {
 	return &Machine{
 		Runner: d.options.Runner(spec.SSH), driver: d, spec: spec, domain: domain.Name(spec),
+		note: filepath.Join(spec.Dir, "suspended.json"),
 		files: domain.Files{
 			Disk:    filepath.Join(spec.Dir, "disk.qcow2"),
 			Seed:    filepath.Join(spec.Dir, "seed.iso"),
@@ -113,7 +115,7 @@ func stateOf(now condition) (machine.State, error) {
 	switch now {
 	case running, ending:
 		return machine.Running, nil
-	case paused, suspended:
+	case paused, suspended, saving:
 		return machine.Paused, nil
 	case off, crashed:
 		return machine.Stopped, nil
@@ -123,8 +125,8 @@ func stateOf(now condition) (machine.State, error) {
 	return machine.Broken, fmt.Errorf("libvirt reports that the guest is %q", now)
 }
 
-// Start starts the domain with a new seed disk and returns once the guest executes. A paused guest goes on, and one whose
-// memory was saved, as with virsh managedsave, goes on where it was.
+// Start starts the domain with a new seed disk and returns once the guest executes. A paused guest goes on. Memory that was
+// kept is thrown away before.
 func (m *Machine) Start(ctx context.Context) error {
 	release, err := hostfiles.Lock(ctx, m.spec.Dir)
 	if err != nil {
@@ -146,15 +148,15 @@ func (m *Machine) start(ctx context.Context, c connection) error {
 	if !exists {
 		return errors.New("it does not exist")
 	}
-	now, err := c.Condition(m.domain)
+	now, err := m.settled(ctx, c)
 	if err != nil {
 		return err
 	}
 	switch now {
 	case running:
-		return nil
+		return m.tearUp()
 	case paused, ioError, suspended:
-		return c.Resume(m.domain) // refused where the guest cannot go on
+		return m.letRun(c) // refused where the guest cannot go on
 	case ending:
 		if _, err := m.ended(ctx, c, m.driver.options.StopTimeout); err != nil {
 			return err
@@ -165,6 +167,9 @@ func (m *Machine) start(ctx context.Context, c connection) error {
 }
 
 func (m *Machine) boot(ctx context.Context, c connection) error {
+	if err := m.discard(c); err != nil {
+		return err
+	}
 	if err := hostfiles.CheckDisk(m.files.Disk, m.spec); err != nil {
 		return err
 	}

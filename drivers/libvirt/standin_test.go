@@ -14,11 +14,13 @@ import (
 
 // standIn is a libvirt whose domains are files, so that several processes see the same. It fails where it is told to.
 type standIn struct {
-	dir  string
-	fail map[string]error // by method
-	deaf bool             // guests do not react to the power button
-	hang chan struct{}    // not nil: Start returns when it is closed
-	open error            // of connecting
+	dir     string
+	fail    map[string]error // by method
+	deaf    bool             // guests do not react to the power button
+	hang    chan struct{}    // not nil: Start returns when it is closed
+	save    chan struct{}    // not nil: Save begins, sends, and lasts until it is aborted
+	open    error            // of connecting
+	version string           // other than that of the others
 }
 
 var _ connection = (*standIn)(nil)
@@ -27,6 +29,7 @@ var _ connection = (*standIn)(nil)
 type domainFile struct {
 	XML       string
 	Condition condition
+	Saved     bool // its memory is kept
 }
 
 func (s *standIn) connect(string) (connection, error) {
@@ -79,6 +82,9 @@ func (s *standIn) change(method, name string, to condition, from ...condition) e
 }
 
 func (s *standIn) Version() (string, error) {
+	if s.version != "" {
+		return s.version, nil
+	}
 	return "libvirt 9.0.0 with QEMU 7.2.22", s.fail["Version"]
 }
 
@@ -146,7 +152,73 @@ func (s *standIn) Start(name string) error {
 	if s.hang != nil {
 		<-s.hang
 	}
+	if d, err := s.read("Start", name); err == nil && d.Saved {
+		return errors.New("libvirt would go on from the saved memory")
+	}
 	return s.change("Start", name, running, off, crashed)
+}
+
+func (s *standIn) Save(name string) error {
+	if s.save != nil {
+		return s.saveUntilAborted(name)
+	}
+	if err := s.change("Save", name, off, running, paused); err != nil {
+		return err
+	}
+	return s.keep("Save", name, true)
+}
+
+// saveUntilAborted is a Save that takes long.
+func (s *standIn) saveUntilAborted(name string) error {
+	if err := s.change("Save", name, saving, running, paused); err != nil {
+		return err
+	}
+	s.save <- struct{}{}
+	for {
+		now, err := s.Condition(name)
+		if err != nil {
+			return err
+		}
+		if now != saving {
+			return errors.New("operation aborted: domain save job: canceled by client")
+		}
+	}
+}
+
+func (s *standIn) Abort(name string) error { return s.change("Abort", name, running, saving) }
+
+func (s *standIn) Saved(name string) (bool, error) {
+	d, err := s.read("Saved", name)
+	return d.Saved, err
+}
+
+func (s *standIn) Restore(name string) error {
+	d, err := s.read("Restore", name)
+	if err == nil && !d.Saved {
+		err = errors.New("libvirt would boot it")
+	}
+	if err == nil {
+		err = s.change("Restore", name, paused, off)
+	}
+	if err != nil {
+		return err
+	}
+	return s.keep("Restore", name, false)
+}
+
+func (s *standIn) Forget(name string) error { return s.keep("Forget", name, false) }
+
+// keep notes whether the domain's memory is kept.
+func (s *standIn) keep(method, name string, saved bool) error {
+	d, err := s.read(method, name)
+	if err == nil && d.Saved == saved {
+		err = fmt.Errorf("%s: the memory is kept: %t", method, saved)
+	}
+	if err != nil {
+		return err
+	}
+	d.Saved = saved
+	return s.write(name, d)
 }
 
 func (s *standIn) Suspend(name string) error { return s.change("Suspend", name, paused, running) }

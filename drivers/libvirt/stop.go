@@ -26,12 +26,12 @@ func (m *Machine) Stop(ctx context.Context) error {
 }
 
 func (m *Machine) stop(ctx context.Context, c connection) error {
-	now, err := m.runs(c)
+	now, err := m.runs(ctx, c)
 	if err != nil || now == off {
 		return err
 	}
 	if now == paused || now == suspended {
-		if err := c.Resume(m.domain); err != nil {
+		if err := m.letRun(c); err != nil {
 			return err
 		}
 	}
@@ -47,12 +47,12 @@ func (m *Machine) stop(ctx context.Context, c connection) error {
 }
 
 // runs returns what a machine that exists does, and off for others.
-func (m *Machine) runs(c connection) (condition, error) {
+func (m *Machine) runs(ctx context.Context, c connection) (condition, error) {
 	exists, err := m.exists(c)
 	if err != nil || !exists {
 		return off, err
 	}
-	now, err := c.Condition(m.domain)
+	now, err := m.settled(ctx, c)
 	if now == crashed || errors.Is(err, errNoDomain) {
 		return off, nil
 	}
@@ -118,7 +118,7 @@ func (m *Machine) locked(ctx context.Context, do func() error) error {
 
 // removeFiles removes all that the driver and libvirt's log daemon made, whatever of it is there.
 func (m *Machine) removeFiles() error {
-	files := []string{m.files.Disk, hostfiles.Part(m.files.Disk), m.files.Seed, m.files.Console}
+	files := []string{m.files.Disk, hostfiles.Part(m.files.Disk), m.files.Seed, m.files.Console, m.note}
 	for i := range 10 { // virtlogd.conf: max_backups is 3, and hardly more
 		files = append(files, fmt.Sprintf("%s.%d", m.files.Console, i))
 	}

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/skiff-k8s/skiff/drivers/hostfiles"
+	"github.com/skiff-k8s/skiff/internal/host"
 	"github.com/skiff-k8s/skiff/machine"
 )
 
@@ -174,7 +175,7 @@ func (d *Driver) key(image machine.Image) string {
 	if unix.Uname(&name) == nil {
 		fmt.Fprintf(sum, "%s\n", unix.ByteSliceToString(name.Release[:]))
 	}
-	fmt.Fprintln(sum, processor(), image.Cmdline)
+	fmt.Fprintln(sum, host.Processor(), image.Cmdline)
 	qemu, err := exec.LookPath(d.options.QEMU)
 	if err != nil {
 		qemu = d.options.QEMU
@@ -186,15 +187,4 @@ func (d *Driver) key(image machine.Image) string {
 		}
 	}
 	return hex.EncodeToString(sum.Sum(nil)[:16])
-}
-
-// processor returns the model of the host's processor; empty when Linux does not tell.
-func processor() string {
-	raw, _ := os.ReadFile("/proc/cpuinfo")
-	for line := range strings.Lines(string(raw)) {
-		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
-			return strings.TrimSpace(value)
-		}
-	}
-	return ""
 }

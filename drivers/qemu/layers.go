@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -72,7 +71,7 @@ func (c chain) write(f files) error {
 	if err := renameio.WriteFile(f.chain(), append(raw, '\n'), 0o600); err != nil {
 		return err
 	}
-	return syncFolder(f.dir)
+	return hostfiles.SyncFolder(f.dir)
 }
 
 // below returns a layer and those under it, the lowest first.
@@ -256,15 +255,6 @@ func (d *Driver) merge(ctx context.Context, m *Machine, c chain, layer, above st
 		return c, err
 	}
 	return next, os.Remove(m.files.layer(layer))
-}
-
-// syncFolder returns once the names in a folder are on the disk.
-func syncFolder(path string) error {
-	folder, err := os.Open(filepath.Clean(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(folder.Sync(), folder.Close())
 }
 
 // absent takes it as a success that there was nothing to remove.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/skiff-k8s/skiff/drivers/hostfiles"
 	"github.com/skiff-k8s/skiff/fail"
+	"github.com/skiff-k8s/skiff/internal/host"
 	"github.com/skiff-k8s/skiff/machine"
 )
 
@@ -66,7 +67,7 @@ type key struct {
 func keyOf(spec machine.Spec, accel accelerator, version string) key {
 	k := key{
 		QEMU: version, Accelerator: string(accel), CPUs: spec.CPUs, MemoryMiB: spec.MemoryMiB,
-		Image: spec.Image.Digest, Processor: processor(),
+		Image: spec.Image.Digest, Processor: host.Processor(),
 	}
 	// What says where things are is the same for all machines, so that a saved one can be moved.
 	plain := machine.Spec{CPUs: spec.CPUs, MemoryMiB: spec.MemoryMiB, Network: machine.Network{MAC: spec.Network.MAC}}
@@ -199,7 +200,7 @@ func invalidate(path string) error {
 	if err := os.Remove(filepath.Join(path, manifestName)); absent(err) != nil {
 		return err
 	}
-	return syncFolder(path)
+	return hostfiles.SyncFolder(path)
 }
 
 // share makes a folder at path's part that has the files of another saved state, by hard links.

@@ -34,6 +34,17 @@ func Look() Facts {
 	return facts
 }
 
+// Processor returns the model of the host's processor; empty when Linux does not tell.
+func Processor() string {
+	raw, _ := os.ReadFile("/proc/cpuinfo")
+	for line := range strings.Lines(string(raw)) {
+		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
 // meminfo reads MemTotal and MemAvailable, both in MiB (proc_meminfo(5): the file's unit is KiB).
 func meminfo(r io.Reader) (total, available int, err error) {
 	lines := bufio.NewScanner(r)

@@ -21,7 +21,8 @@ func TestLibvirtTutorial(t *testing.T) {
 	s.step("the machine is a domain that virsh shows", func() { s.hasDomain(true) })
 	s.step("addons enable ingress gives an entrance", s.enablesIngress)
 	s.step("the manifest of 2019 is raised and applied, and /meow answers", func() { s.servesMeow(address) })
-	s.step("stop and start bring everything back", func() { s.restarts(address) })
+	s.step("stop and start go on as if nothing had been", func() { s.suspends(address) })
+	s.step("stop --shutdown and start bring everything back", func() { s.restarts(address) })
 	s.step("delete leaves nothing", s.deletes)
 	s.step("nor does it leave a domain", func() { s.hasDomain(false) })
 }
