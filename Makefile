@@ -12,10 +12,10 @@ SHELL := /bin/bash
 #   e2fsprogs zstd xz-utils                 its file system, and the compressed files inside it
 #   libseccomp-dev pkg-config gcc libc6-dev runc, and the race detector of the tests
 #   openssh-client curl ca-certificates     reaching guests and web pages by hand and in tests
-#   libvirt-daemon-system libvirt-clients libvirt-daemon-driver-qemu   tests of the driver for libvirt
+#   libvirt-daemon-system libvirt-clients libvirt-daemon-driver-qemu dnsmasq-base   tests of the driver for libvirt
 DEBIAN_PACKAGES := qemu-system-x86 qemu-utils mmdebstrap busybox-static cpio kmod e2fsprogs zstd xz-utils \
 	libseccomp-dev pkg-config gcc libc6-dev openssh-client curl ca-certificates \
-	libvirt-daemon-system libvirt-clients libvirt-daemon-driver-qemu
+	libvirt-daemon-system libvirt-clients libvirt-daemon-driver-qemu dnsmasq-base
 
 VERSION ?= $(or $(shell git describe --tags --match 'v*' --dirty 2>/dev/null),v0.0.0-dev)
 COMMIT ?= $(or $(shell git rev-parse HEAD 2>/dev/null),unknown)

@@ -62,6 +62,7 @@ type Finding struct {
 // decides nothing.
 type Settings struct {
 	LibvirtURI string
+	Network    string // of the host, that the machine joins with a second card
 }
 
 // Configurable is a driver that some settings are for.
@@ -76,6 +77,13 @@ type Pauser interface {
 	// Pause halts the guest's processors: the state is Paused then, and Start lets the guest go on. It is nil when the
 	// guest is paused already, and an error when it does not run.
 	Pause(ctx context.Context) error
+}
+
+// Joiner is a machine that can have an address in a network of the host, beside that in its cluster's virtual network.
+type Joiner interface {
+	// Joined returns the address of a machine that exists, whether it runs or not; the zero Prefix when it joined none. A
+	// machine keeps it for life: the machine.Spec of later handles has it.
+	Joined(ctx context.Context) (netip.Prefix, error)
 }
 
 // Consoler is a machine whose console output is kept in a file on the host.

@@ -43,6 +43,7 @@ const (
 	LibvirtUnreachable    ID = "LIBVIRT_UNREACHABLE"
 	LibvirtNoAccess       ID = "LIBVIRT_NO_ACCESS"
 	LibvirtLost           ID = "LIBVIRT_LOST"
+	LibvirtNetwork        ID = "LIBVIRT_NETWORK"
 	DomainForeign         ID = "DOMAIN_FOREIGN"
 	DriverCannot          ID = "DRIVER_CANNOT"
 	SSHHostKeyUnknown     ID = "SSH_HOST_KEY_UNKNOWN"
@@ -101,6 +102,7 @@ func Table() []Kind {
 		{LibvirtUnreachable, CodeHost, "libvirt is not there or does not answer.", "Install or start it, or use `--driver qemu`, which needs no daemon."},
 		{LibvirtNoAccess, CodeHost, "libvirt refuses this user.", "Use `--libvirt-uri qemu:///session`, or `--driver qemu`; neither needs a group."},
 		{LibvirtLost, CodeHost, "libvirt ended in the middle of a command.", "Start it again and run the same command again to go on."},
+		{LibvirtNetwork, CodeHost, "The network of libvirt cannot be joined: it is not there or not active, or has no address for the machine.", "Run the command that the message names; `virsh net-start` starts a network."},
 		{DriverCannot, CodeHost, "The cluster's driver has no machines that can do that.", "The message names the drivers that can."},
 		{SSHHostKeyUnknown, CodeHost, "Nobody has said yet that the machine's SSH host key is the right one.", "Compare the fingerprint with the machine's own, and add the key to ~/.ssh/known_hosts."},
 		{SSHLoginRefused, CodeHost, "The machine does not let the user in with that key.", "Add the public key to ~/.ssh/authorized_keys on the machine."},

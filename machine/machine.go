@@ -51,7 +51,7 @@ type Image struct {
 	Cmdline string // kernel command line; complete, the driver adds nothing to it
 }
 
-// Network is the machine's one network card: a stream socket of the cluster's virtual network.
+// Network is the machine's network card: a stream socket of the cluster's virtual network.
 type Network struct {
 	Socket  string // unix socket on which the virtual network waits for the machine (QEMU's -netdev stream)
 	MAC     string
@@ -60,6 +60,9 @@ type Network struct {
 	// Mirror is where the machine asks for images: an address of its own. It is set for machines outside of a virtual network,
 	// which ask the gateway's port 5000.
 	Mirror netip.AddrPort
+	// Joined is the address of a second card, in a network of the host; the zero Prefix when there is none, or the driver
+	// has not chosen one yet (see drivers.Joiner).
+	Joined netip.Prefix
 }
 
 // Identity is what makes the machine this one and no other. It is handed over on a seed disk.

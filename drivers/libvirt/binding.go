@@ -192,6 +192,68 @@ func (b bound) Undefine(name string) error {
 	})
 }
 
+func (b bound) Network(name string) (text string, active bool, err error) {
+	err = b.withNetwork(name, func(n *libvirt.Network) (err error) {
+		if active, err = n.IsActive(); err == nil {
+			text, err = n.GetXMLDesc(0)
+		}
+		return err
+	})
+	return text, active, err
+}
+
+func (b bound) Leases(network string) (addresses []string, err error) {
+	err = b.withNetwork(network, func(n *libvirt.Network) error {
+		leases, err := n.GetDHCPLeases()
+		for _, lease := range leases {
+			addresses = append(addresses, lease.IPaddr)
+		}
+		return err
+	})
+	return addresses, err
+}
+
+func (b bound) Reserve(network, host string) error {
+	return b.changeHosts(network, host, libvirt.NETWORK_UPDATE_COMMAND_ADD_LAST)
+}
+
+func (b bound) Release(network, host string) error {
+	return b.changeHosts(network, host, libvirt.NETWORK_UPDATE_COMMAND_DELETE)
+}
+
+// changeHosts changes the network as it is now, when it is active, and as it will be, when it is to last.
+func (b bound) changeHosts(network, host string, command libvirt.NetworkUpdateCommand) error {
+	return b.withNetwork(network, func(n *libvirt.Network) error {
+		active, err := n.IsActive()
+		if err != nil {
+			return err
+		}
+		lasting, err := n.IsPersistent()
+		if err != nil {
+			return err
+		}
+		var flags libvirt.NetworkUpdateFlags
+		if active {
+			flags |= libvirt.NETWORK_UPDATE_AFFECT_LIVE
+		}
+		if lasting {
+			flags |= libvirt.NETWORK_UPDATE_AFFECT_CONFIG
+		}
+		const anywhere = -1 // libvirt finds the address range by itself
+		return n.Update(command, libvirt.NETWORK_SECTION_IP_DHCP_HOST, anywhere, host, flags)
+	})
+}
+
+// withNetwork does something with the network of that name.
+func (b bound) withNetwork(name string, do func(*libvirt.Network) error) error {
+	n, err := b.conn.LookupNetworkByName(name)
+	if err != nil {
+		return b.explain(err)
+	}
+	defer func() { _ = n.Free() }()
+	return b.explain(do(n))
+}
+
 // with does something with the domain of that name.
 func (b bound) with(name string, do func(*libvirt.Domain) error) error {
 	d, err := b.conn.LookupDomainByName(name)
@@ -212,6 +274,8 @@ func (b bound) explain(err error) error {
 		return err
 	case said.Code == libvirt.ERR_NO_DOMAIN:
 		return errNoDomain
+	case said.Code == libvirt.ERR_NO_NETWORK:
+		return errNoNetwork
 	case said.Code == libvirt.ERR_ACCESS_DENIED:
 		return fmt.Errorf("%w: %s", errRefused, said.Message)
 	}

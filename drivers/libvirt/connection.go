@@ -44,6 +44,15 @@ type connection interface {
 	Forget(name string) error
 	// Undefine forgets a domain, and what libvirt itself keeps of it: saved memory, snapshots' descriptions.
 	Undefine(name string) error
+	// Network returns the description of a network, and whether it is active. One that is not there gives an error that
+	// wraps errNoNetwork.
+	Network(name string) (xml string, active bool, err error)
+	// Leases returns the addresses that the DHCP server of a network has given away.
+	Leases(network string) ([]string, error)
+	// Reserve adds a host to the DHCP server of a network, now and for its next start.
+	Reserve(network, host string) error
+	// Release takes one away.
+	Release(network, host string) error
 	Close()
 }
 
@@ -64,6 +73,7 @@ const (
 // What goes wrong with a connection, as far as the driver tells it apart.
 var (
 	errNoDomain    = errors.New("there is no such domain")
+	errNoNetwork   = errors.New("there is no such network")
 	errNotBuilt    = errors.New("this skiff was built without libvirt, as all are that are not for Linux or have no cgo")
 	errNoLibrary   = errors.New("the library of libvirt cannot be used")
 	errUnreachable = errors.New("libvirt does not answer")

@@ -1,6 +1,6 @@
 // Package libvirt runs machines as domains of libvirt, for those whose machines are managed by it. A machine exists when its
-// domain does: skiff's domains carry a mark, by which any number of skiff processes finds them, and nothing is noted
-// elsewhere. A domain without that mark is never touched.
+// domain does: skiff's domains carry a mark, by which any number of skiff processes finds them. A domain without that mark is
+// never touched. Memory is kept by libvirt's managed save, and an address in a network of libvirt by that network.
 //
 // The library is loaded when the program runs, and only on Linux in builds with cgo and the tag libvirt_dlopen; in others
 // the driver is there and says that it cannot reach libvirt.
@@ -10,12 +10,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/skiff-k8s/skiff/drivers"
 	"github.com/skiff-k8s/skiff/drivers/hostfiles"
 	"github.com/skiff-k8s/skiff/drivers/libvirt/domain"
-	"github.com/skiff-k8s/skiff/drivers/seed"
+	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/machine"
 )
 
@@ -33,6 +34,8 @@ type Options struct {
 	QEMU QEMU
 	// URI is where libvirt is; empty: SessionURI.
 	URI string
+	// Network is the network of libvirt that machines join with a second card; empty: none.
+	Network string
 	// StopTimeout is how long a guest may take to power off; 0: a minute, which a busy guest under emulation may need.
 	StopTimeout time.Duration
 	// QEMUImg is the program that makes disks; empty: qemu-img, found in PATH.
@@ -76,17 +79,23 @@ func New(options Options) *Driver {
 	}}
 }
 
-// With returns a driver that uses the libvirt of settings.LibvirtURI. One that is not of QEMU on this host gives
-// fail.LibvirtURIInvalid.
+// With returns a driver that uses the libvirt of settings.LibvirtURI, whose machines join settings.Network. A URI that is not
+// of QEMU on this host gives fail.LibvirtURIInvalid, and a network of a libvirt that has none fail.FlagInvalid.
 func (d *Driver) With(settings drivers.Settings) (drivers.Driver, error) {
-	if settings.LibvirtURI == "" {
-		return d, nil
-	}
-	if err := checkURI(settings.LibvirtURI); err != nil {
-		return nil, err
-	}
 	other := *d
-	other.options.URI = settings.LibvirtURI
+	if settings.LibvirtURI != "" {
+		if err := checkURI(settings.LibvirtURI); err != nil {
+			return nil, err
+		}
+		other.options.URI = settings.LibvirtURI
+	}
+	if settings.Network != "" {
+		if !ofSystem(other.options.URI) {
+			return nil, fail.New(fail.FlagInvalid, "join network "+settings.Network, "--network needs the libvirt of this computer: that of the user, %s, has no networks", other.options.URI).
+				WithNext("skiff start --driver libvirt --libvirt-uri %s --network %s", SystemURI, machine.Quote(settings.Network))
+		}
+		other.options.Network = settings.Network
+	}
 	return &other, nil
 }
 
@@ -127,7 +136,18 @@ func (d *Driver) create(ctx context.Context, m *Machine) error {
 		return err
 	}
 	had := hostfiles.Exists(m.files.Disk)
-	if err = d.createFiles(ctx, m); err == nil {
+	var address netip.Prefix
+	err = d.do(ctx, d.limits.act, func(_ context.Context, c connection) (err error) {
+		address, err = m.join(c)
+		return err
+	})
+	if err == nil {
+		err = m.writeSeed(ctx, address)
+	}
+	if err == nil {
+		err = d.createDisk(ctx, m)
+	}
+	if err == nil {
 		err = d.do(ctx, d.limits.act, func(ctx context.Context, c connection) error {
 			if err := m.define(ctx, c); err != nil || ctx.Err() == nil {
 				return err
@@ -139,15 +159,14 @@ func (d *Driver) create(ctx context.Context, m *Machine) error {
 		return nil
 	}
 	if !had {
-		err = errors.Join(err, m.removeFiles())
+		err = errors.Join(err, m.removeFiles(), d.do(context.WithoutCancel(ctx), d.limits.answer, func(_ context.Context, c connection) error {
+			return m.leave(c, d.options.Network)
+		}))
 	}
 	return hostfiles.DiskFull(err, m.spec.Dir)
 }
 
-func (d *Driver) createFiles(ctx context.Context, m *Machine) error {
-	if err := seed.Write(ctx, m.files.Seed, m.spec); err != nil {
-		return err
-	}
+func (d *Driver) createDisk(ctx context.Context, m *Machine) error {
 	if !hostfiles.Exists(m.files.Disk) {
 		return hostfiles.CreateDisk(ctx, d.options.QEMUImg, m.files.Disk, m.spec)
 	}

@@ -485,6 +485,20 @@ func TestURI(t *testing.T) {
 	}
 }
 
+func TestSettings(t *testing.T) {
+	t.Parallel()
+	d := New(Options{QEMU: fakeQEMU("tcg")})
+	for _, uri := range []string{"", SessionURI, "qemu+unix:///session"} {
+		if _, err := d.With(drivers.Settings{LibvirtURI: uri, Network: "lan"}); !fail.Is(err, fail.FlagInvalid) {
+			t.Errorf("a network at %q: got error %v, want %s", uri, err, fail.FlagInvalid)
+		}
+	}
+	other, err := d.With(drivers.Settings{LibvirtURI: SystemURI, Network: "lan"})
+	if err != nil || other.(*Driver).options.Network != "lan" || d.options.Network != "" {
+		t.Errorf("got %+v (%v), want that network", other, err)
+	}
+}
+
 func TestRefused(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -12,7 +12,6 @@ import (
 	"github.com/skiff-k8s/skiff/drivers"
 	"github.com/skiff-k8s/skiff/drivers/hostfiles"
 	"github.com/skiff-k8s/skiff/drivers/libvirt/domain"
-	"github.com/skiff-k8s/skiff/drivers/seed"
 	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/machine"
 )
@@ -167,13 +166,17 @@ func (m *Machine) start(ctx context.Context, c connection) error {
 }
 
 func (m *Machine) boot(ctx context.Context, c connection) error {
-	if err := m.discard(c); err != nil {
-		return err
-	}
 	if err := hostfiles.CheckDisk(m.files.Disk, m.spec); err != nil {
 		return err
 	}
-	if err := seed.Write(ctx, m.files.Seed, m.spec); err != nil {
+	address, err := m.join(c)
+	if err != nil {
+		return err
+	}
+	if err := m.discard(c); err != nil {
+		return err
+	}
+	if err := m.writeSeed(ctx, address); err != nil {
 		return hostfiles.DiskFull(err, m.spec.Dir)
 	}
 	if err := m.prepareConsole(); err != nil {
@@ -216,7 +219,7 @@ func (m *Machine) define(ctx context.Context, c connection) error {
 	if err != nil {
 		return err
 	}
-	options := domain.Options{Type: domain.QEMU, Files: m.files, Labels: labels}
+	options := domain.Options{Type: domain.QEMU, Files: m.files, Labels: labels, Network: m.driver.options.Network}
 	if accelerator, _ := m.driver.Accelerator(ctx, m.spec.Image); accelerator == string(domain.KVM) {
 		options.Type = domain.KVM
 	}

@@ -14,13 +14,14 @@ import (
 
 // standIn is a libvirt whose domains are files, so that several processes see the same. It fails where it is told to.
 type standIn struct {
-	dir     string
-	fail    map[string]error // by method
-	deaf    bool             // guests do not react to the power button
-	hang    chan struct{}    // not nil: Start returns when it is closed
-	save    chan struct{}    // not nil: Save begins, sends, and lasts until it is aborted
-	open    error            // of connecting
-	version string           // other than that of the others
+	dir      string
+	fail     map[string]error // by method
+	deaf     bool             // guests do not react to the power button
+	hang     chan struct{}    // not nil: Start returns when it is closed
+	save     chan struct{}    // not nil: Save begins, sends, and lasts until it is aborted
+	networks map[string]*standInNetwork
+	open     error  // of connecting
+	version  string // other than that of the others
 }
 
 var _ connection = (*standIn)(nil)
@@ -243,6 +244,51 @@ func (s *standIn) Undefine(name string) error {
 		return err
 	}
 	return os.Remove(s.path(name))
+}
+
+// standInNetwork is a network of the stand-in.
+type standInNetwork struct {
+	inactive bool
+	without  bool // a range for DHCP
+	hosts    []string
+	leases   []string
+	busy     int // how often Reserve finds that somebody else was faster
+}
+
+func (s *standIn) Network(name string) (string, bool, error) {
+	n := s.networks[name]
+	if n == nil {
+		return "", false, errNoNetwork
+	}
+	if n.without {
+		return "<network><forward mode='bridge'/></network>", true, nil
+	}
+	return "<network><ip address='192.168.150.1' netmask='255.255.255.0'><dhcp><range start='192.168.150.2' end='192.168.150.254'/>" +
+		strings.Join(n.hosts, "") + "</dhcp></ip></network>", !n.inactive, s.fail["Network"]
+}
+
+func (s *standIn) Leases(network string) ([]string, error) {
+	return s.networks[network].leases, s.fail["Leases"]
+}
+
+func (s *standIn) Reserve(network, host string) error {
+	n := s.networks[network]
+	if n.busy > 0 {
+		n.busy--
+		n.hosts = append(n.hosts, strings.Replace(host, "52:54:00", "52:54:01", 1))
+		return errors.New("there is an existing dhcp host entry in network that matches")
+	}
+	n.hosts = append(n.hosts, host)
+	return s.fail["Reserve"]
+}
+
+func (s *standIn) Release(network, host string) error {
+	n := s.networks[network]
+	if !slices.Contains(n.hosts, host) {
+		return errors.New("couldn't locate a matching dhcp host entry")
+	}
+	n.hosts = slices.DeleteFunc(n.hosts, func(have string) bool { return have == host })
+	return s.fail["Release"]
 }
 
 func (s *standIn) Close() {}

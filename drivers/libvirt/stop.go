@@ -81,9 +81,23 @@ func (m *Machine) Delete(ctx context.Context) error {
 
 func (m *Machine) remove(_ context.Context, c connection) error {
 	exists, err := m.exists(c)
-	if err != nil || !exists {
+	if err != nil {
 		return err
 	}
+	network := m.driver.options.Network
+	if exists {
+		joined, err := m.joinedBefore(c)
+		if err == nil {
+			network, err = joined, m.undefine(c)
+		}
+		if err := gone(err); err != nil {
+			return err
+		}
+	}
+	return m.leave(c, network)
+}
+
+func (m *Machine) undefine(c connection) error {
 	now, err := c.Condition(m.domain)
 	if err == nil && now != off {
 		err = c.Destroy(m.domain)
@@ -91,7 +105,7 @@ func (m *Machine) remove(_ context.Context, c connection) error {
 	if err == nil {
 		err = c.Undefine(m.domain)
 	}
-	return gone(err)
+	return err
 }
 
 // gone takes it as a success that the domain was gone already.

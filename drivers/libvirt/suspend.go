@@ -13,7 +13,6 @@ import (
 
 	"github.com/skiff-k8s/skiff/drivers"
 	"github.com/skiff-k8s/skiff/drivers/hostfiles"
-	"github.com/skiff-k8s/skiff/drivers/seed"
 	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/internal/host"
 )
@@ -164,7 +163,7 @@ func (m *Machine) resume(ctx context.Context, c connection) error {
 		return err
 	}
 	if !hostfiles.Exists(m.files.Seed) { // the guest has read it, but looks for its disk
-		err = seed.Write(ctx, m.files.Seed, m.spec)
+		err = m.writeSeed(ctx, m.spec.Network.Joined)
 	}
 	if err == nil {
 		err = m.prepareConsole()

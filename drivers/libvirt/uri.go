@@ -27,6 +27,12 @@ func checkURI(uri string) error {
 		WithHint("Use %s or %s.", SessionURI, SystemURI)
 }
 
+// ofSystem reports whether a URI is of the libvirt of the host, and not of the user's.
+func ofSystem(uri string) bool {
+	parsed, err := url.Parse(uri)
+	return err == nil && parsed.Path == "/system"
+}
+
 // refused reports whether this user may not even connect to the socket of the host's libvirt. The library tells that only
 // in words.
 func refused(uri string) bool {

@@ -4,6 +4,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"net/netip"
 	"regexp"
 	"strings"
 
@@ -40,6 +41,7 @@ func Script(spec machine.Spec) ([]byte, error) {
 	s.WriteString("#!/bin/sh\n# Made by skiff for machine " + spec.Name + " of cluster " + spec.Cluster + "; runs at each boot. Changes are lost.\nset -eu\numask 022\n")
 	hostName(&s, spec)
 	network(&s, spec.Network)
+	joined(&s, spec.Network.Joined)
 	sshKeys(&s, keys)
 	return []byte(s.String()), nil
 }
@@ -63,6 +65,26 @@ END
 `, mtu, n.Address, n.Gateway)
 	s.WriteString("if [ -L /etc/resolv.conf ]; then rm -f /etc/resolv.conf; fi\n")
 	write(s, "/etc/resolv.conf", "nameserver "+n.Gateway.String())
+}
+
+// joined sets up a second card. The network behind it knows no pods, so they go there under the machine's address.
+func joined(s *strings.Builder, address netip.Prefix) {
+	if !address.IsValid() {
+		return
+	}
+	fmt.Fprintf(s, `ip -batch - <<'END'
+link set dev eth1 up
+address replace %s dev eth1
+END
+nft -f - <<'END'
+table ip skiff_joined {
+	chain postrouting {
+		type nat hook postrouting priority srcnat; policy accept;
+		ip saddr != %s oifname "eth1" masquerade
+	}
+}
+END
+`, address, address.Addr())
 }
 
 func sshKeys(s *strings.Builder, k keys) {

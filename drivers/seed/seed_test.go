@@ -54,6 +54,17 @@ func TestScript(t *testing.T) {
 	}
 }
 
+func TestScriptOfTwoCards(t *testing.T) {
+	t.Parallel()
+	spec := testSpec(t)
+	spec.Network.Joined = netip.MustParsePrefix("192.168.150.254/24")
+	script, err := seed.Script(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden.Compare(t, "testdata/joined.golden", script)
+}
+
 func TestScriptRefuses(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {

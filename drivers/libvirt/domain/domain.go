@@ -30,6 +30,8 @@ type Options struct {
 	Type   Type
 	Files  Files
 	Labels []Label // see Labels
+	// Network is the network of libvirt that the machine joins; empty: none.
+	Network string
 }
 
 // XML returns the definition of the machine's domain (libvirt documentation, "Domain XML format"). Everything in it is
@@ -38,7 +40,7 @@ type Options struct {
 func XML(spec machine.Spec, o Options) ([]byte, error) {
 	d := element{
 		Type: o.Type, QEMU: "http://libvirt.org/schemas/domain/qemu/1.0",
-		Name: Name(spec), UUID: UUID(spec), Metadata: metadata{Machine: markOf(spec)},
+		Name: Name(spec), UUID: UUID(spec), Metadata: metadata{Machine: markOf(spec, o.Network)},
 		Memory: quantity{Unit: "MiB", Value: spec.MemoryMiB}, CPUs: vcpu{Placement: "static", Count: spec.CPUs},
 		OS: boot{
 			Type:   osType{Arch: "x86_64", Machine: "q35", Value: "hvm"}, // guest images are for amd64 alone
@@ -56,6 +58,9 @@ func XML(spec machine.Spec, o Options) ([]byte, error) {
 		d.CPU.Mode = "maximum"
 		// The cache of translated code holds all of Kubernetes, which is otherwise translated again and again.
 		d.Features.TCG = &tcg{Cache: quantity{Unit: "MiB", Value: 1024}}
+	}
+	if o.Network != "" {
+		d.Devices.Interface = joining(o.Network, MAC(spec))
 	}
 	text, err := xml.MarshalIndent(d, "", "  ")
 	return append(text, '\n'), err
@@ -97,6 +102,17 @@ func networkCard(n machine.Network) commandLine {
 		{"-device"}, {"virtio-net-pci,netdev=net0,romfile=,bus=pcie.0,addr=0x10,mac=" + n.MAC},
 	}}
 }
+
+// joining connects the machine to a network of libvirt. The card lies behind that of the cluster's network, so that the guest
+// calls it eth1.
+func joining(network, mac string) *networkInterface {
+	return &networkInterface{
+		Type: "network", MAC: macAddress{Address: mac}, Source: source{Network: network}, Model: cardModel{Type: "virtio"},
+		ROM: rom{Enabled: "no"}, Address: slot(joinedSlot),
+	}
+}
+
+const joinedSlot = 0x11
 
 // escape keeps commas in a value of QEMU's key=value lists.
 func escape(value string) string { return strings.ReplaceAll(value, ",", ",,") }
@@ -170,8 +186,9 @@ type (
 		Offset string `xml:"offset,attr"`
 	}
 	devices struct {
-		Disks       []disk       `xml:"disk"`
-		Controllers []controller `xml:"controller"`
+		Disks       []disk            `xml:"disk"`
+		Controllers []controller      `xml:"controller"`
+		Interface   *networkInterface `xml:"interface"`
 		Serial      character
 		Console     character
 		Random      random `xml:"rng"`
@@ -193,9 +210,10 @@ type (
 		Discard string `xml:"discard,attr,omitempty"`
 	}
 	source struct {
-		File   string `xml:"file,attr,omitempty"`
-		Path   string `xml:"path,attr,omitempty"`
-		Append string `xml:"append,attr,omitempty"`
+		File    string `xml:"file,attr,omitempty"`
+		Path    string `xml:"path,attr,omitempty"`
+		Append  string `xml:"append,attr,omitempty"`
+		Network string `xml:"network,attr,omitempty"`
 	}
 	// backing without anything ends the chain.
 	backing struct {
@@ -223,6 +241,23 @@ type (
 	controller struct {
 		Type  string `xml:"type,attr"`
 		Model string `xml:"model,attr"`
+	}
+	networkInterface struct {
+		Type    string     `xml:"type,attr"`
+		MAC     macAddress `xml:"mac"`
+		Source  source     `xml:"source"`
+		Model   cardModel  `xml:"model"`
+		ROM     rom        `xml:"rom"`
+		Address *pci       `xml:"address"`
+	}
+	macAddress struct {
+		Address string `xml:"address,attr"`
+	}
+	cardModel struct {
+		Type string `xml:"type,attr"`
+	}
+	rom struct {
+		Enabled string `xml:"enabled,attr"`
 	}
 	character struct {
 		XMLName xml.Name

@@ -48,9 +48,22 @@ func TestXML(t *testing.T) {
 	}
 }
 
+func TestXMLWithNetwork(t *testing.T) {
+	t.Parallel()
+	o := options(domain.KVM, testSpec())
+	o.Network = "a <b> & \"c\""
+	text, err := domain.XML(testSpec(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden.Compare(t, "testdata/network.golden.xml", text)
+}
+
 func TestMark(t *testing.T) {
 	t.Parallel()
-	text, err := domain.XML(testSpec(), options(domain.KVM, testSpec()))
+	o := options(domain.KVM, testSpec())
+	o.Network = "lan"
+	text, err := domain.XML(testSpec(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +76,7 @@ func TestMark(t *testing.T) {
 		t.Fatal(err)
 	}
 	mark, err := domain.ReadMark(whole.Metadata.Inner)
-	if err != nil || !mark.Of(testSpec()) {
+	if err != nil || !mark.Of(testSpec()) || mark.Network != "lan" {
 		t.Errorf("got %+v (%v) from %s, want the mark of the machine", mark, err, whole.Metadata.Inner)
 	}
 	other := testSpec()

@@ -18,11 +18,12 @@ type Mark struct {
 	XMLName xml.Name `xml:"https://skiff.dev/libvirt/1.0 machine"`
 	Cluster string   `xml:"cluster"`
 	Name    string   `xml:"name"`
-	Dir     string   `xml:"dir"` // folder of the machine's files
+	Dir     string   `xml:"dir"`               // folder of the machine's files
+	Network string   `xml:"network,omitempty"` // that it has joined
 }
 
-func markOf(spec machine.Spec) Mark {
-	return Mark{Cluster: spec.Cluster, Name: spec.Name, Dir: spec.Dir}
+func markOf(spec machine.Spec, network string) Mark {
+	return Mark{Cluster: spec.Cluster, Name: spec.Name, Dir: spec.Dir, Network: network}
 }
 
 // ReadMark reads the element as libvirt returns it when it is asked for the one of Namespace: without its namespace.
@@ -32,6 +33,7 @@ func ReadMark(text string) (Mark, error) {
 		Cluster string   `xml:"cluster"`
 		Name    string   `xml:"name"`
 		Dir     string   `xml:"dir"`
+		Network string   `xml:"network"`
 	}
 	if err := xml.Unmarshal([]byte(text), &m); err != nil {
 		return Mark{}, fmt.Errorf("read the mark of a domain: %w", err)
@@ -39,7 +41,7 @@ func ReadMark(text string) (Mark, error) {
 	if m.Cluster == "" || m.Name == "" || m.Dir == "" {
 		return Mark{}, errors.New("read the mark of a domain: it does not name a machine")
 	}
-	return Mark{Cluster: m.Cluster, Name: m.Name, Dir: m.Dir}, nil
+	return Mark{Cluster: m.Cluster, Name: m.Name, Dir: m.Dir, Network: m.Network}, nil
 }
 
 // Of reports whether the mark is that of the machine.
