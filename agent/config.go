@@ -28,6 +28,7 @@ type Config struct {
 	LogFile       string     `json:"logFile"`       // where Spawn sends the agent's output
 	Guest         netip.Addr `json:"guest"`         // the machine's address inside the virtual network
 	GuestMAC      string     `json:"guestMAC"`
+	Joined        netip.Addr `json:"joined,omitzero"`  // the machine's in a network of the host, where Services answer too; may be none
 	Mirror        string     `json:"mirror,omitempty"` // folder of an OCI image layout with the bundle's images; may be empty
 	Cache         string     `json:"cache,omitempty"`  // folder of the mirror's cache, shared by all agents; empty: none
 	Offline       bool       `json:"offline,omitempty"`

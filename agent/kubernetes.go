@@ -80,7 +80,7 @@ func (w *watcher) place() services.Place {
 	for _, port := range w.config.Ports {
 		reserved[port.Host] = port.Name
 	}
-	return services.Place{Address: w.config.Address, Guest: w.config.Guest, Reserved: reserved}
+	return services.Place{Address: w.config.Address, Guest: w.config.Guest, Joined: w.config.Joined, Reserved: reserved}
 }
 
 // dial reaches the API server. The kubeconfig names the address where it is published; from here the way through the

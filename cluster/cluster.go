@@ -3,6 +3,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -142,14 +143,18 @@ func (m *Manager) save(c config.Cluster) error {
 // driver returns the cluster's driver, with what was decided about it. Settings of another driver give fail.FlagInvalid.
 func (m *Manager) driver(c config.Cluster) (drivers.Driver, error) {
 	driver, err := m.Drivers(c.Driver)
-	settings := drivers.Settings{LibvirtURI: c.LibvirtURI}
+	settings := drivers.Settings{LibvirtURI: c.LibvirtURI, Network: c.Network}
 	if err != nil || settings == (drivers.Settings{}) {
 		return driver, err
 	}
 	configurable, ok := driver.(drivers.Configurable)
 	if !ok {
-		return nil, fail.New(fail.FlagInvalid, "use driver "+driver.Name(), "--libvirt-uri is for the driver libvirt").
-			WithNext("skiff start -p %s --driver libvirt --libvirt-uri %s", c.Profile, c.LibvirtURI)
+		flag, next := "--libvirt-uri", "--libvirt-uri "+cmp.Or(c.LibvirtURI, "qemu:///system")
+		if c.Network != "" {
+			flag, next = "--network", next+" --network "+machine.Quote(c.Network)
+		}
+		return nil, fail.New(fail.FlagInvalid, "use driver "+driver.Name(), "%s is for the driver libvirt", flag).
+			WithNext("skiff start -p %s --driver libvirt %s", c.Profile, next)
 	}
 	return configurable.With(settings)
 }
@@ -167,8 +172,17 @@ func (m *Manager) machine(c config.Cluster) (machine.Machine, machine.Spec, erro
 	return driver.Machine(spec), spec, nil
 }
 
-// Address returns the cluster's address. It works whether the cluster runs or not.
+// Address returns the cluster's address, as of config.Cluster.IP. It works whether the cluster runs or not.
 func (m *Manager) Address(profile string) (netip.Addr, error) {
 	c, err := m.Load(profile)
-	return c.Address, err
+	return c.IP(), err
+}
+
+// joined returns the address of a machine in the network that it joined; the zero Prefix when it joined none.
+func joined(ctx context.Context, vm machine.Machine) (netip.Prefix, error) {
+	joiner, ok := vm.(drivers.Joiner)
+	if !ok {
+		return netip.Prefix{}, nil
+	}
+	return joiner.Joined(ctx)
 }

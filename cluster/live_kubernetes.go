@@ -46,6 +46,12 @@ func (LiveKubernetes) config(c Target) (provision.Config, error) {
 		}
 		config.APIServerIPs = append(config.APIServerIPs, ip)
 	}
+	if address := joinedAddress(c.Config); address.IsValid() {
+		config.APIServerIPs = append(config.APIServerIPs, address)
+		// By itself kube-proxy answers at the node's first address alone.
+		ports := fmt.Sprintf("[%s/32, %s/32]", config.NodeAddress, address)
+		config.Extra = append(config.Extra, provision.Arg{Component: "proxy", Key: "nodePortAddresses", Value: ports})
+	}
 	return config, nil
 }
 

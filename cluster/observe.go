@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"net/netip"
 	"os"
 	"time"
 
@@ -22,6 +23,7 @@ type observed struct {
 	machine    machine.State   // Absent when nothing was made yet
 	suspended  bool            // the machine is stopped, and its memory kept
 	suspends   bool            // its memory can be kept
+	joined     netip.Prefix    // the machine's address in a network of the host, where the cluster's file lacks it
 	agent      *agent.Status   // nil when no agent answers
 	usable     error           // nil when the API server and the node are ready; asked only of a running machine
 	kubeconfig kubeconfig.Seen // what the user's kubeconfig has of it
@@ -51,6 +53,11 @@ func (m *Manager) observe(ctx context.Context, c config.Cluster, exists bool) (o
 	if suspender, ok := vm.(drivers.Suspender); ok {
 		seen.suspends = true
 		if seen.suspended, err = suspender.Suspended(ctx); err != nil {
+			return seen, wrap(fail.MachineFailed, err, "look at the machine of cluster %s", c.Profile)
+		}
+	}
+	if c.Network != "" && !c.NetworkAddress.IsValid() && seen.machine != machine.Absent {
+		if seen.joined, err = joined(ctx, vm); err != nil {
 			return seen, wrap(fail.MachineFailed, err, "look at the machine of cluster %s", c.Profile)
 		}
 	}

@@ -41,7 +41,7 @@ func (m *Manager) spec(c config.Cluster) (machine.Spec, error) {
 			Initrd:  filepath.Join(base, images.InitrdName),
 			Cmdline: manifest.Cmdline,
 		},
-		Network: machine.Network{Socket: files.NetworkSocket(), MAC: guestMAC, Address: guestAddress, Gateway: gateway},
+		Network: machine.Network{Socket: files.NetworkSocket(), MAC: guestMAC, Address: guestAddress, Gateway: gateway, Joined: c.NetworkAddress},
 		SSH:     machine.SSH{Address: netip.AddrPortFrom(c.Address, sshPort), User: sshUser},
 	}
 	if err := identify(&spec, own); err != nil || c.SSH == nil {
@@ -90,6 +90,7 @@ func (m *Manager) agentConfig(c config.Cluster) agent.Config {
 		LogFile:       files.AgentLog(),
 		Guest:         guestAddress.Addr(),
 		GuestMAC:      guestMAC,
+		Joined:        joinedAddress(c),
 		Mirror:        filepath.Join(m.Home.BaseImage(c.Image), images.MirrorName),
 		Cache:         m.Home.MirrorCache(),
 		Offline:       c.Offline,
@@ -102,4 +103,12 @@ func (m *Manager) agentConfig(c config.Cluster) agent.Config {
 		agentSSH(&config, c)
 	}
 	return config
+}
+
+// joinedAddress is the address in the network that the machine joined; the zero Addr when it joined none.
+func joinedAddress(c config.Cluster) (none netip.Addr) {
+	if !c.NetworkAddress.IsValid() {
+		return none
+	}
+	return c.NetworkAddress.Addr()
 }

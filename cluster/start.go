@@ -24,6 +24,7 @@ import (
 type Wanted struct {
 	Driver            *string
 	LibvirtURI        *string
+	Network           *string
 	CPUs              *int
 	MemoryMiB         *int
 	DiskBytes         *int64
@@ -84,6 +85,9 @@ func (m *Manager) Start(ctx context.Context, o StartOptions, sink Sink) (Started
 	if run.seen, err = m.observe(ctx, c, exists); err != nil {
 		return Started{}, err
 	}
+	if run.seen.joined.IsValid() { // a start was cut off between making the machine and noting its address
+		run.config.NetworkAddress = run.seen.joined
+	}
 	plan := run.plan()
 	if o.DryRun {
 		return Started{Plan: plan, Config: run.config, Created: !exists}, nil
@@ -111,6 +115,7 @@ func (m *Manager) settle(ctx context.Context, o StartOptions) (c config.Cluster,
 	set(&c.DiskBytes, o.Wanted.DiskBytes)
 	set(&c.Driver, o.Wanted.Driver)
 	set(&c.LibvirtURI, o.Wanted.LibvirtURI)
+	set(&c.Network, o.Wanted.Network)
 	set(&c.Offline, o.Wanted.Offline)
 	c.APIServerNames = union(c.APIServerNames, o.Wanted.APIServerNames)
 	c.APIServerIPs = union(c.APIServerIPs, o.Wanted.APIServerIPs)
@@ -192,6 +197,9 @@ func immutable(old *config.Cluster, new config.Cluster) error {
 	}
 	if old.LibvirtURI != new.LibvirtURI {
 		problems = append(problems, refuse("--libvirt-uri", place(old.LibvirtURI), place(new.LibvirtURI)))
+	}
+	if old.Network != new.Network {
+		problems = append(problems, refuse("--network", cmp.Or(old.Network, "none"), cmp.Or(new.Network, "none")))
 	}
 	if old.DiskBytes != new.DiskBytes {
 		problems = append(problems, refuse("--disk-size", gib(old.DiskBytes), gib(new.DiskBytes)))

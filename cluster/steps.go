@@ -102,7 +102,9 @@ func (s *start) create() Step {
 			if err != nil {
 				return err
 			}
-			s.vm, err = driver.Create(ctx, spec)
+			if s.vm, err = driver.Create(ctx, spec); err == nil {
+				s.config.NetworkAddress, err = joined(ctx, s.vm)
+			}
 			return wrap(fail.MachineFailed, err, "create the machine of cluster %s", s.config.Profile)
 		},
 		Undo: func(ctx context.Context) error {

@@ -38,6 +38,7 @@ type Cluster struct {
 	Profile           string     `json:"profile"`
 	Driver            string     `json:"driver"`
 	LibvirtURI        string     `json:"libvirtURI,omitempty"` // where libvirt is; empty: the driver's default
+	Network           string     `json:"network,omitempty"`    // of libvirt, that the machine joins with a second card
 	CPUs              int        `json:"cpus"`
 	MemoryMiB         int        `json:"memoryMiB"`
 	DiskBytes         int64      `json:"diskBytes"`
@@ -50,6 +51,8 @@ type Cluster struct {
 	Offline           bool       `json:"offline,omitempty"`
 	SSH               *SSH       `json:"ssh,omitempty"` // a machine that exists already; nil for those that a driver makes
 	Created           time.Time  `json:"created"`
+	// NetworkAddress is the machine's in Network; it is known once there is a machine.
+	NetworkAddress netip.Prefix `json:"networkAddress,omitzero"`
 	// Provisioned says that Kubernetes has once been brought up on it. Until then a start makes the cluster anew.
 	Provisioned bool `json:"provisioned"`
 }
@@ -61,6 +64,15 @@ type SSH struct {
 	KeyFile string         `json:"keyFile"`       // absolute path of the private key that the machine lets in
 	HostKey string         `json:"hostKey"`       // pinned when the cluster was made; one authorized_keys line
 	Node    netip.Addr     `json:"node,omitzero"` // the machine's own address, by which its pods know it
+}
+
+// IP is the address at which the cluster is reached: in the network that its machine joined, or on this computer. It is the
+// zero Addr while neither is known.
+func (c Cluster) IP() netip.Addr {
+	if c.NetworkAddress.IsValid() {
+		return c.NetworkAddress.Addr()
+	}
+	return c.Address
 }
 
 // Parse reads a cluster file. Unknown fields, another kind and impossible values give fail.StateCorrupt.

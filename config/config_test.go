@@ -17,6 +17,7 @@ import (
 func example() config.Cluster {
 	return config.Cluster{
 		Profile: "dev", Driver: "qemu", CPUs: 2, MemoryMiB: 2048, DiskBytes: 20 << 30, KubernetesVersion: "v1.37.2", Image: "abc",
+		Network: "lan", NetworkAddress: netip.MustParsePrefix("192.168.150.254/24"),
 		Address: netip.MustParseAddr("127.77.3.1"), APIServerNames: []string{"x.test"}, Addons: []string{"ingress"}, Offline: true,
 		Created: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Provisioned: true,
 	}
@@ -34,7 +35,7 @@ func TestRoundTrip(t *testing.T) {
 	}
 	want := example()
 	want.APIVersion, want.Kind = config.APIVersion, config.Kind
-	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})); diff != "" {
 		t.Errorf("Parse of Marshal (-want +got):\n%s", diff)
 	}
 }

@@ -17,6 +17,7 @@ import (
 type Place struct {
 	Address  netip.Addr        // the cluster's loopback address
 	Guest    netip.Addr        // where kube-proxy answers at node ports
+	Joined   netip.Addr        // the machine's in a network of the host; the zero Addr when there is none
 	Reserved map[uint16]string // TCP ports of Address that skiff itself needs, and what for
 }
 
@@ -84,15 +85,16 @@ type decider struct {
 }
 
 func (d *decider) balance(service *corev1.Service) {
-	published := false
+	published, whole := false, true
 	for _, port := range service.Spec.Ports {
 		request := d.request(service, port, port.Port)
 		if port.NodePort == 0 && request.Refused == "" {
 			request.Refused = fmt.Sprintf("port %d has no node port to lead to (allocateLoadBalancerNodePorts is off)", port.Port)
 		}
-		published = d.add(service, request) || published
+		ok := d.add(service, request)
+		published, whole = published || ok, whole && ok
 	}
-	d.status(service, published)
+	d.status(service, published, published && whole)
 }
 
 func (d *decider) nodePorts(service *corev1.Service) {
@@ -141,16 +143,24 @@ func (d *decider) refuse(service *corev1.Service, reason string) {
 }
 
 // status notes the status to write, if it differs. Mode Proxy tells kube-proxy not to answer for the address inside the
-// cluster (Kubernetes documentation, "Specifying IPMode of load balancer status").
-func (d *decider) status(service *corev1.Service, published bool) {
-	mode := corev1.LoadBalancerIPModeProxy
-	ours := corev1.LoadBalancerIngress{IP: d.place.Address.String(), IPMode: &mode}
-	has := service.Status.LoadBalancer.Ingress
-	same := len(has) == 1 && has[0].IP == ours.IP && has[0].IPMode != nil && *has[0].IPMode == mode
-	switch {
-	case published && !same:
-		d.Statuses = append(d.Statuses, Status{service, []corev1.LoadBalancerIngress{ours}})
-	case !published && len(has) == 1 && has[0].IP == ours.IP:
-		d.Statuses = append(d.Statuses, Status{service, nil})
+// cluster (Kubernetes documentation, "Specifying IPMode of load balancer status"). At the address in the host's network it
+// is kube-proxy that answers, at all ports of the Service: so only a Service that got all of them is there.
+func (d *decider) status(service *corev1.Service, published, whole bool) {
+	proxy, vip := corev1.LoadBalancerIPModeProxy, corev1.LoadBalancerIPModeVIP
+	var want []corev1.LoadBalancerIngress
+	if published {
+		want = append(want, corev1.LoadBalancerIngress{IP: d.place.Address.String(), IPMode: &proxy})
 	}
+	if whole && d.place.Joined.IsValid() {
+		want = append(want, corev1.LoadBalancerIngress{IP: d.place.Joined.String(), IPMode: &vip})
+	}
+	has := service.Status.LoadBalancer.Ingress
+	ours := len(has) > 0 && has[0].IP == d.place.Address.String()
+	if !slices.EqualFunc(has, want, sameIngress) && (published || ours) {
+		d.Statuses = append(d.Statuses, Status{service, want})
+	}
+}
+
+func sameIngress(a, b corev1.LoadBalancerIngress) bool {
+	return a.IP == b.IP && a.IPMode != nil && *a.IPMode == *b.IPMode
 }

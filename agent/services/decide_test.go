@@ -99,3 +99,28 @@ func TestDecide(t *testing.T) {
 		})
 	}
 }
+
+// Where the machine has an address in a network of the host, a Service that got all of its ports is there too.
+func TestDecideJoined(t *testing.T) {
+	t.Parallel()
+	const lb = corev1.ServiceTypeLoadBalancer
+	joined := place()
+	joined.Joined = netip.MustParseAddr("192.168.150.254")
+	written := func(s *corev1.Service) {
+		vip := corev1.LoadBalancerIPModeVIP
+		ours(s)
+		s.Status.LoadBalancer.Ingress = append(s.Status.LoadBalancer.Ingress, corev1.LoadBalancerIngress{IP: "192.168.150.254", IPMode: &vip})
+	}
+	for name, list := range map[string][]*corev1.Service{
+		"joined":                 {service(1, "web", lb, port("http", 80, 30080), port("https", 443, 30443))},
+		"joined-later":           {with(service(1, "web", lb, port("http", 80, 30080)), ours)},
+		"joined-written-already": {with(service(1, "web", lb, port("http", 80, 30080)), written)},
+		"joined-not-whole":       {service(1, "old", lb, port("http", 80, 30080)), with(service(2, "young", lb, port("http", 80, 30081), port("https", 443, 30444)), written)},
+		"joined-loses-all":       {service(1, "old", lb, port("http", 80, 30080)), with(service(2, "young", lb, port("http", 80, 30081)), written)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			golden.Compare(t, "testdata/"+name+".golden", []byte(readable(services.Decide(list, joined))))
+		})
+	}
+}

@@ -132,8 +132,8 @@ func writeProfiles(w io.Writer, list profileList) error {
 		if one.Active {
 			active = "*"
 		}
-		if one.Config.Address.IsValid() {
-			ip = one.Config.Address.String()
+		if address := one.Config.IP(); address.IsValid() {
+			ip = address.String()
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t1\t%s\t%s\n", one.Name, or(one.Config.Driver, "-"), ip, or(one.Config.KubernetesVersion, "-"), or(one.Status, "-"), active)
 	}

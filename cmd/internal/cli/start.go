@@ -25,6 +25,7 @@ func startFlags() *pflag.FlagSet {
 	flags := pflag.NewFlagSet("start", pflag.ContinueOnError)
 	flags.StringP("driver", "d", "auto", "what makes the machine; auto is the first that works")
 	flags.String("libvirt-uri", "", "with the driver libvirt: qemu:///session (default, needs no group) or qemu:///system")
+	flags.String("network", "", "with the driver libvirt at qemu:///system: a network of libvirt that the machine joins")
 	flags.StringP("memory", "m", "", "memory: 4096 (MiB), 4g or max (default a quarter of this computer's, 2048 to 6144 MiB)")
 	flags.String("cpus", "2", "processors: a number or max")
 	flags.String("disk-size", "20g", "size of the disk; it takes only what is used")
@@ -130,13 +131,17 @@ func (a *app) startOptions(cmd *cobra.Command, manager *cluster.Manager) (cluste
 	if driver, _ := cmd.Flags().GetString("vm-driver"); driver != "" {
 		w.Driver = &driver
 	}
-	for key, field := range map[string]**string{"driver": &w.Driver, "libvirt-uri": &w.LibvirtURI, "kubernetes-version": &w.KubernetesVersion} {
+	for key, field := range map[string]**string{"driver": &w.Driver, "libvirt-uri": &w.LibvirtURI, "network": &w.Network, "kubernetes-version": &w.KubernetesVersion} {
 		if text := s.text(key); asked(key) && (key != "driver" || text != "auto" || !exists) {
 			*field = &text
 		}
 	}
-	if s.from("libvirt-uri") == fromFile && !slices.Contains([]string{"libvirt", "kvm2", "kvm"}, s.text("driver")) {
-		w.LibvirtURI = nil // in the settings file it is for those clusters that have the driver
+	if !slices.Contains([]string{"libvirt", "kvm2", "kvm"}, s.text("driver")) {
+		for key, field := range map[string]**string{"libvirt-uri": &w.LibvirtURI, "network": &w.Network} {
+			if s.from(key) == fromFile {
+				*field = nil // in the settings file it is for those clusters that have the driver
+			}
+		}
 	}
 	for key, field := range map[string]*[]string{"addons": &w.Addons, "apiserver-names": &w.APIServerNames, "apiserver-ips": &w.APIServerIPs} {
 		if asked(key) {
@@ -181,6 +186,9 @@ func noWait(names []string) (bool, error) {
 func (a *app) summary(started cluster.Started, took time.Duration) {
 	c := started.Config
 	where := fmt.Sprintf("context %q, address %s", c.Profile, c.Address)
+	if c.NetworkAddress.IsValid() {
+		where += fmt.Sprintf(", in network %s %s", c.Network, c.NetworkAddress.Addr())
+	}
 	if len(started.Plan.Steps) == 0 {
 		a.out.Info(c.Profile, "Cluster %s is running already: %s.", c.Profile, where)
 		return

@@ -16,11 +16,11 @@ ingress and every Service of type LoadBalancer on the cluster's address, in the 
 		Annotations: map[string]string{annotationFormats: "json yaml"},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			manager := a.manager()
-			address, err := manager.Address(a.profile())
+			c, err := manager.Load(a.profile())
 			if err != nil {
 				return err
 			}
-			a.out.Info(a.profile(), "No tunnel is needed: Services of type LoadBalancer and ingress are published on %s.", address)
+			a.out.Info(a.profile(), "No tunnel is needed: Services of type LoadBalancer and ingress are published on %s.", c.Address)
 			published, err := manager.Published(cmd.Context(), a.profile())
 			if err != nil {
 				return err
