@@ -11,7 +11,7 @@ import (
 )
 
 // TestLibvirtTutorial is the main way of the tutorial's reader, on a machine that libvirt runs. What the driver has no part
-// in is left to TestTutorial.
+// in is left to TestTutorial, and a boot of the complete cluster to a run without -short.
 func TestLibvirtTutorial(t *testing.T) {
 	drivertest.ServeLibvirt(t)
 	s := newSession(t)
@@ -22,7 +22,9 @@ func TestLibvirtTutorial(t *testing.T) {
 	s.step("addons enable ingress gives an entrance", s.enablesIngress)
 	s.step("the manifest of 2019 is raised and applied, and /meow answers", func() { s.servesMeow(address) })
 	s.step("stop and start go on as if nothing had been", func() { s.suspends(address) })
-	s.step("stop --shutdown and start bring everything back", func() { s.restarts(address) })
+	if !testing.Short() {
+		s.step("stop --shutdown and start bring everything back", func() { s.restarts(address) })
+	}
 	s.step("delete leaves nothing", s.deletes)
 	s.step("nor does it leave a domain", func() { s.hasDomain(false) })
 }
