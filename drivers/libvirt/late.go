@@ -24,6 +24,7 @@ void __wrap_virSetErrorFuncWrapper(void *userData, errorFunc handler) {
 static void silence(void) {
 	__real_virSetErrorFuncWrapper(data, silent);
 }
+// Everything else of libvirt is called by the binding.
 */
 import "C"
 

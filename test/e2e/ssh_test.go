@@ -230,9 +230,9 @@ func (e *elsewhere) conforms(t *testing.T) {
 				Cluster: "conformance", Name: "skiff", Dir: t.TempDir(), RunDir: t.TempDir(), Image: e.image, Identity: identity.Machine(), SSH: e.spec.SSH,
 				Network: machine.Network{Mirror: netip.MustParseAddrPort("127.0.0.1:5000")},
 			},
-			Crash: func(context.Context, machine.Machine) error {
-				e.sh("systemctl kill --signal=KILL containerd; systemctl stop containerd")
-				return nil
+			Crash: func(ctx context.Context, _ machine.Machine) error {
+				_, err := e.vm.Run(ctx, machine.Cmd{Args: []string{"sh", "-c", "systemctl kill --signal=KILL containerd; systemctl stop containerd"}})
+				return err
 			},
 		}
 	})
