@@ -25,6 +25,7 @@ func monitorServer(t *testing.T, serve func(net.Conn)) string {
 			if err != nil {
 				return
 			}
+			t.Cleanup(func() { _ = conn.Close() }) // one that nobody holds is closed by the garbage collector
 			serve(conn)
 		}
 	}()

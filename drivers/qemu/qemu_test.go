@@ -70,8 +70,8 @@ func newDriver(t *testing.T, how behaviour, guest string) *Driver {
 		},
 	})
 	d.kvm = filepath.Join(t.TempDir(), "none")
-	// One that will not answer is not waited for long; any other has all the time that a busy host needs.
-	d.limits = limits{start: time.Minute, answer: time.Minute, probe: time.Minute, end: time.Second}
+	// One that will not answer is not waited for long; any other has the time that a busy host needs.
+	d.limits = limits{start: time.Minute, answer: 5 * time.Second, probe: time.Minute, end: time.Second}
 	if how == mute {
 		d.limits.answer = time.Second
 	}

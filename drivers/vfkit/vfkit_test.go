@@ -74,8 +74,8 @@ func newDriver(t *testing.T, how behaviour, guest string) *Driver {
 			})
 		},
 	})
-	// One that will not answer is not waited for long; any other has all the time that a busy host needs.
-	d.limits = limits{start: time.Minute, answer: time.Minute, end: time.Second}
+	// One that will not answer is not waited for long; any other has the time that a busy host needs.
+	d.limits = limits{start: time.Minute, answer: 5 * time.Second, end: time.Second}
 	if how == mute {
 		d.limits.answer = time.Second
 	}
