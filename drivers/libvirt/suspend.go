@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/skiff-k8s/skiff/drivers"
@@ -91,8 +92,10 @@ func (m *Machine) suspend(ctx context.Context, c connection) error {
 // save makes libvirt save, and aborts that when ctx ends.
 func (m *Machine) save(ctx context.Context, c connection) error {
 	saved := make(chan struct{})
+	var aborting sync.WaitGroup
+	defer aborting.Wait() // a later call must not be what is aborted
 	defer close(saved)
-	go func() {
+	aborting.Go(func() {
 		select {
 		case <-saved:
 			return
@@ -108,7 +111,7 @@ func (m *Machine) save(ctx context.Context, c connection) error {
 			case <-ticker.C:
 			}
 		}
-	}()
+	})
 	err := c.Save(m.domain)
 	if err != nil && ctx.Err() != nil {
 		return ctx.Err()

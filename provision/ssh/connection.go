@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -80,6 +81,9 @@ func dial(ctx context.Context, target machine.SSH, onBanner func()) (*connection
 	}
 	addr := target.Address.String()
 	raw, err := (&net.Dialer{KeepAlive: keepalivePeriod}).DialContext(ctx, "tcp", addr)
+	if _, limited := ctx.Deadline(); limited && errors.Is(err, os.ErrDeadlineExceeded) {
+		err = fmt.Errorf("%w: %w", context.DeadlineExceeded, err) // the socket has the deadline of ctx too, and may be first
+	}
 	if err != nil {
 		return nil, &DialError{err}
 	}

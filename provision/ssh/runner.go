@@ -4,7 +4,9 @@ package ssh
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"sync"
@@ -87,7 +89,7 @@ func (r *Runner) Listen(ctx context.Context, addr string) (net.Listener, error) 
 		if err == nil {
 			return listener, nil
 		}
-		if !reused || ctx.Err() != nil || !conn.dead() {
+		if lost := conn.dead() || errors.Is(err, io.EOF); !lost || !reused || ctx.Err() != nil {
 			return nil, fmt.Errorf("listen on the machine's %s: %w", addr, err)
 		}
 		r.drop(conn)
