@@ -27,9 +27,9 @@ const (
 	etcdTick = 200 * time.Millisecond
 )
 
-// bootstrap writes into etcd what the API server would create one by one when it starts for the first time, which takes it
-// 15 s on an emulated machine. It then finds all as it would have it. What is there already is left alone: whoever comes
-// first makes it, and an error here costs time alone.
+// bootstrap writes into etcd what the API server would create one by one when it starts for the first time. It then finds all
+// as it would have it. What is there already is left alone: whoever comes first makes it, and an error here changes nothing.
+// See site/content/design/first-objects.md for what it brings.
 func (u *up) bootstrap(ctx context.Context) error {
 	batches, err := bootstrapBatches(u.config.Bootstrap, time.Now())
 	if err != nil || len(batches) == 0 {
