@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,7 +53,7 @@ func settleSSH(c *config.Cluster, wanted *config.SSH, driver drivers.Driver) err
 		return fail.New(fail.SpecImmutable, "change cluster "+c.Profile, "its machine is %s@%s and cannot become %s@%s", stored.User, stored.Address, wanted.User, wanted.Address).
 			WithNext("skiff delete -p %s", c.Profile)
 	}
-	set(&stored.KeyFile, nonEmpty(wanted.KeyFile)) // the same user may get another key
+	stored.KeyFile = cmp.Or(wanted.KeyFile, stored.KeyFile) // the same user may get another key
 	c.SSH = &stored
 	return nil
 }
@@ -64,13 +65,6 @@ func sizeless(c config.Cluster, w Wanted) error {
 	}
 	return fail.New(fail.FlagInvalid, "read the size of the machine", "--memory, --cpus and --disk-size are for machines that skiff makes; this one is as large as it is").
 		WithHint("Leave them off, on the command line as in the settings and the environment.")
-}
-
-func nonEmpty(text string) *string {
-	if text == "" {
-		return nil
-	}
-	return &text
 }
 
 // inspect looks at the machine of a new cluster that is to be taken over, before anything is made or changed anywhere.

@@ -3,8 +3,6 @@ package provision
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -50,18 +48,15 @@ func (u *up) bootstrap(ctx context.Context) error {
 
 // etcdClient reaches etcd on the machine behind runner.
 func (p *PKI) etcdClient(runner machine.Runner) (*http.Client, error) {
-	const own = "etcd/healthcheck-client"
-	pair, err := tls.X509KeyPair(p.files[own+".crt"], p.files[own+".key"])
+	config, err := p.clientTLS("etcd/healthcheck-client", "etcd/ca")
 	if err != nil {
-		return nil, fmt.Errorf("read the key for etcd: %w", err)
+		return nil, err
 	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(p.files["etcd/ca.crt"])
 	return &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			return machine.Dial(ctx, runner, network, addr)
 		},
-		TLSClientConfig: &tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: roots, MinVersion: tls.VersionTLS13},
+		TLSClientConfig: config,
 	}}, nil
 }
 

@@ -166,14 +166,18 @@ func (p *PKI) ca() []byte { return p.files["ca.crt"] }
 
 // TLS returns the super administrator's certificate and the authority, to talk to the API server.
 func (p *PKI) TLS() (*tls.Config, error) {
-	cert, key := p.superAdmin()
-	own, err := tls.X509KeyPair(cert, key)
+	return p.clientTLS(superAdminCert, "ca")
+}
+
+// clientTLS returns what a client needs: its own certificate, and the authority ca that the server must have its from.
+func (p *PKI) clientTLS(own, ca string) (*tls.Config, error) {
+	pair, err := tls.X509KeyPair(p.files[own+".crt"], p.files[own+".key"])
 	if err != nil {
-		return nil, fmt.Errorf("read administrator's certificate: %w", err)
+		return nil, fmt.Errorf("read the certificate %s: %w", own, err)
 	}
 	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(p.ca())
-	return &tls.Config{Certificates: []tls.Certificate{own}, RootCAs: roots, MinVersion: tls.VersionTLS13}, nil
+	roots.AppendCertsFromPEM(p.files[ca+".crt"])
+	return &tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: roots, MinVersion: tls.VersionTLS13}, nil
 }
 
 // Guest returns the files that the machine needs, with their paths there.

@@ -109,6 +109,14 @@ func (s sandbox) tree() string {
 	return all.String()
 }
 
+// wantTree looks that the files are as in an earlier tree.
+func (s sandbox) wantTree(want string) {
+	s.t.Helper()
+	if got := s.tree(); got != want {
+		s.t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
 func (s sandbox) folders() string {
 	return s.root + "/etc/cni " + s.root + "/opt/cni " + s.root + "/var/lib/etcd"
 }
@@ -152,9 +160,7 @@ func TestGivesBackAsItWas(t *testing.T) {
 	for range 2 {
 		s.must("give.sh", "", "dev 1", s.folders())
 	}
-	if after := s.tree(); after != before {
-		t.Errorf("got\n%s\nwant\n%s", after, before)
-	}
+	s.wantTree(before)
 }
 
 // TestPutThatIsCutOff looks that neither the file of before nor the one that is there is lost.
@@ -177,9 +183,7 @@ func TestPutThatIsCutOff(t *testing.T) {
 	s.write("var/lib/skiff/replaced"+s.root+"/usr/local/bin/other", "o")
 	s.must("put.sh", "new", s.root+"/usr/local/bin/other", "755", "d2", "3", "")
 	s.must("give.sh", "", "dev 1", s.folders())
-	if after := s.tree(); after != before {
-		t.Errorf("got\n%s\nwant\n%s", after, before)
-	}
+	s.wantTree(before)
 }
 
 // TestGiveThatIsCutOff looks that a second run, which finds the list of before removed, takes nobody's files.
@@ -192,9 +196,7 @@ func TestGiveThatIsCutOff(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.must("give.sh", "", "dev 1", s.folders())
-	if after := s.tree(); after != before {
-		t.Errorf("got\n%s\nwant\n%s", after, before)
-	}
+	s.wantTree(before)
 }
 
 // TestTakeThatIsCutOff looks that a machine which is not anybody's in the end has no notes either.
@@ -208,9 +210,7 @@ func TestTakeThatIsCutOff(t *testing.T) {
 	if _, err := s.run("take.sh", "", "dev 1", s.folders(), testSettings); err == nil {
 		t.Error("a part that failed passed for the whole")
 	}
-	if after := s.tree(); after != before {
-		t.Errorf("got\n%s\nwant\n%s", after, before)
-	}
+	s.wantTree(before)
 }
 
 // TestGivesNoMounts looks that what is still mounted in a folder is not removed with it: it may be somebody's files.

@@ -72,6 +72,18 @@ type connection struct {
 	close  func()
 }
 
+// reach connects to where an SSH server should be. Its error is a *DialError.
+func reach(ctx context.Context, addr string) (net.Conn, error) {
+	conn, err := (&net.Dialer{KeepAlive: keepalivePeriod}).DialContext(ctx, "tcp", addr)
+	if _, limited := ctx.Deadline(); limited && errors.Is(err, os.ErrDeadlineExceeded) {
+		err = fmt.Errorf("%w: %w", context.DeadlineExceeded, err) // the socket has the deadline of ctx too, and may be first
+	}
+	if err != nil {
+		return nil, &DialError{err}
+	}
+	return conn, nil
+}
+
 // dial connects and logs in until ctx is done. onBanner, when not nil, is called at the server's first byte: from
 // then on something answers that speaks SSH.
 func dial(ctx context.Context, target machine.SSH, onBanner func()) (*connection, error) {
@@ -80,12 +92,9 @@ func dial(ctx context.Context, target machine.SSH, onBanner func()) (*connection
 		return nil, err
 	}
 	addr := target.Address.String()
-	raw, err := (&net.Dialer{KeepAlive: keepalivePeriod}).DialContext(ctx, "tcp", addr)
-	if _, limited := ctx.Deadline(); limited && errors.Is(err, os.ErrDeadlineExceeded) {
-		err = fmt.Errorf("%w: %w", context.DeadlineExceeded, err) // the socket has the deadline of ctx too, and may be first
-	}
+	raw, err := reach(ctx, addr)
 	if err != nil {
-		return nil, &DialError{err}
+		return nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
 	defer stop()

@@ -110,9 +110,9 @@ func algorithms(kinds []string) []string {
 func seeHostKey(ctx context.Context, addr string, algorithms []string) (xssh.PublicKey, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialLimit)
 	defer cancel()
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+	conn, err := reach(ctx, addr)
 	if err != nil {
-		return nil, &DialError{err}
+		return nil, err
 	}
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
