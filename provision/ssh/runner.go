@@ -64,36 +64,23 @@ func (r *Runner) Close() error {
 // Dial opens a connection to addr ("host:port") from the machine, through the SSH connection. network is "tcp" or
 // "unix". The result knows no deadlines: close it to end a read.
 func (r *Runner) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	for {
-		conn, reused, err := r.connection(ctx)
-		if err != nil {
-			return nil, err
-		}
-		remote, err := conn.client.DialContext(ctx, network, addr)
-		if err == nil || !reused || ctx.Err() != nil || !conn.lost(err) {
-			return remote, err
-		}
-		r.drop(conn)
-	}
+	return onConnection(ctx, r, (*connection).lost, func(conn *connection) (net.Conn, error) {
+		return conn.client.DialContext(ctx, network, addr)
+	})
 }
 
 // Listen listens at addr ("127.0.0.1:5000") on the machine, through the SSH connection, and gives out the connections that
 // are made to it there. The listener ends with the SSH connection, which is not made anew for it.
 func (r *Runner) Listen(ctx context.Context, addr string) (net.Listener, error) {
-	for {
-		conn, reused, err := r.connection(ctx)
-		if err != nil {
-			return nil, err
-		}
+	// A refusal has no type of its own here, so anything but the signs of a loss is taken for one.
+	lost := func(conn *connection, err error) bool { return conn.dead() || errors.Is(err, io.EOF) }
+	return onConnection(ctx, r, lost, func(conn *connection) (net.Listener, error) {
 		listener, err := opened(ctx, func() (net.Listener, error) { return conn.client.Listen("tcp", addr) })
-		if err == nil {
-			return listener, nil
-		}
-		if lost := conn.dead() || errors.Is(err, io.EOF); !lost || !reused || ctx.Err() != nil {
+		if err != nil {
 			return nil, fmt.Errorf("listen on the machine's %s: %w", addr, err)
 		}
-		r.drop(conn)
-	}
+		return listener, nil
+	})
 }
 
 // Connected reports whether there is a connection at this moment. None is made.
@@ -111,19 +98,28 @@ func (r *Runner) session(ctx context.Context) (session *xssh.Session, done func(
 		return nil, nil, ctx.Err()
 	}
 	release := sync.OnceFunc(func() { <-r.slots })
+	session, err = onConnection(ctx, r, (*connection).lost, func(conn *connection) (*xssh.Session, error) {
+		return conn.newSession(ctx)
+	})
+	if err != nil {
+		release()
+		return nil, nil, err
+	}
+	return session, release, nil
+}
+
+// onConnection calls open with the kept connection, and again with a new one when that turns out to be lost, which lost
+// tells from open's error.
+func onConnection[T any](ctx context.Context, r *Runner, lost func(*connection, error) bool, open func(*connection) (T, error)) (T, error) {
 	for {
 		conn, reused, err := r.connection(ctx)
 		if err != nil {
-			release()
-			return nil, nil, err
+			var none T
+			return none, err
 		}
-		session, err := conn.newSession(ctx)
-		if err == nil {
-			return session, release, nil
-		}
-		if !reused || ctx.Err() != nil || !conn.lost(err) {
-			release()
-			return nil, nil, err
+		value, err := open(conn)
+		if err == nil || !reused || ctx.Err() != nil || !lost(conn, err) {
+			return value, err
 		}
 		r.drop(conn)
 	}
