@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+	"github.com/google/renameio/v2"
 )
 
 // behaviour is how the test binary behaves when it plays VBoxManage.
@@ -102,7 +103,7 @@ func play(dir string, how behaviour, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(path, raw, 0o600)
+	return renameio.WriteFile(path, raw, 0o600) // whole, also when the process is killed: a caller that gives up kills it
 }
 
 // carryOut does one command to the list of machines.
