@@ -46,6 +46,13 @@ func (LiveKubernetes) config(c Target) (provision.Config, error) {
 		}
 		config.APIServerIPs = append(config.APIServerIPs, ip)
 	}
+	settings, err := c.Config.Settings()
+	if err != nil {
+		return config, err
+	}
+	for _, setting := range settings {
+		config.Extra = append(config.Extra, provision.Arg(setting))
+	}
 	if address := joinedAddress(c.Config); address.IsValid() {
 		config.APIServerIPs = append(config.APIServerIPs, address)
 		// By itself kube-proxy answers at the node's first address alone.

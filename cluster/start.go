@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/skiff-k8s/skiff/addons"
@@ -31,6 +32,8 @@ type Wanted struct {
 	KubernetesVersion *string
 	APIServerNames    []string
 	APIServerIPs      []string
+	ExtraConfig       []string // as config.ParseSetting reads them
+	FeatureGates      []string // as config.ParseFeatureGates reads them
 	Addons            []string
 	Offline           *bool
 	SSH               *config.SSH // a machine that exists; without a host key, and without an address to keep that of an existing cluster
@@ -119,10 +122,14 @@ func (m *Manager) settle(ctx context.Context, o StartOptions) (c config.Cluster,
 	set(&c.Offline, o.Wanted.Offline)
 	c.APIServerNames = union(c.APIServerNames, o.Wanted.APIServerNames)
 	c.APIServerIPs = union(c.APIServerIPs, o.Wanted.APIServerIPs)
+	c.ExtraConfig = union(c.ExtraConfig, o.Wanted.ExtraConfig)
+	c.FeatureGates = union(c.FeatureGates, o.Wanted.FeatureGates)
 	c.Addons = union(c.Addons, o.Wanted.Addons)
 	sized := c
 	sized.SSH = cmp.Or(c.SSH, o.Wanted.SSH) // which is not of this host's memory and processors
 	problems = append(problems, config.Validate(sized, m.Facts, o.Force))
+	_, err = c.Settings()
+	problems = append(problems, err)
 	for _, name := range o.Wanted.Addons {
 		_, err := addons.Find(name)
 		problems = append(problems, err)
@@ -207,8 +214,17 @@ func immutable(old *config.Cluster, new config.Cluster) error {
 	if old.Provisioned && (!slices.Equal(old.APIServerNames, new.APIServerNames) || !slices.Equal(old.APIServerIPs, new.APIServerIPs)) {
 		problems = append(problems, refuse("the API server's certificate", "made", "one with other names"))
 	}
+	if old.Provisioned && !slices.Equal(old.ExtraConfig, new.ExtraConfig) {
+		problems = append(problems, refuse("--extra-config", shown(old.ExtraConfig), shown(new.ExtraConfig)))
+	}
+	if old.Provisioned && !slices.Equal(old.FeatureGates, new.FeatureGates) {
+		problems = append(problems, refuse("--feature-gates", shown(old.FeatureGates), shown(new.FeatureGates)))
+	}
 	return errors.Join(problems...)
 }
+
+// shown is a list as a user may have written it.
+func shown(list []string) string { return cmp.Or(strings.Join(list, ","), "none") }
 
 // place names a URI that may be the driver's default.
 func place(uri string) string { return cmp.Or(uri, "the default") }

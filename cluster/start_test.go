@@ -371,6 +371,8 @@ func TestRefusals(t *testing.T) {
 		{"host's cpus", func(o *cluster.StartOptions) { o.Wanted.CPUs = new(9) }, fail.HostCPUsLow},
 		{"version", func(o *cluster.StartOptions) { o.Wanted.KubernetesVersion = new("v1.2.3") }, fail.K8sVersionUnsupported},
 		{"addon", func(o *cluster.StartOptions) { o.Wanted.Addons = []string{"nothing"} }, fail.AddonNotFound},
+		{"setting", func(o *cluster.StartOptions) { o.Wanted.ExtraConfig = []string{"nothing.x=1"} }, fail.FlagInvalid},
+		{"gate", func(o *cluster.StartOptions) { o.Wanted.FeatureGates = []string{"A"} }, fail.FlagInvalid},
 		{"ip", func(o *cluster.StartOptions) { o.Wanted.APIServerIPs = []string{"x"} }, fail.FlagInvalid},
 	}
 	for _, test := range tests {
@@ -394,6 +396,8 @@ func TestImmutable(t *testing.T) {
 	for name, wanted := range map[string]cluster.Wanted{
 		"disk":  {DiskBytes: new(int64(config.MinDiskBytes * 2))},
 		"names": {APIServerNames: []string{"x.test"}},
+		"extra": {ExtraConfig: []string{"apiserver.v=4"}},
+		"gates": {FeatureGates: []string{"A=true"}},
 	} {
 		o := w.options()
 		o.Wanted = wanted

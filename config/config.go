@@ -47,6 +47,8 @@ type Cluster struct {
 	Address           netip.Addr `json:"address"` // the cluster's loopback address
 	APIServerNames    []string   `json:"apiserverNames,omitempty"`
 	APIServerIPs      []string   `json:"apiserverIPs,omitempty"`
+	ExtraConfig       []string   `json:"extraConfig,omitempty"`  // as ParseSetting reads them
+	FeatureGates      []string   `json:"featureGates,omitempty"` // as ParseFeatureGates reads them
 	Addons            []string   `json:"addons,omitempty"`
 	Offline           bool       `json:"offline,omitempty"`
 	SSH               *SSH       `json:"ssh,omitempty"` // a machine that exists already; nil for those that a driver makes
@@ -64,6 +66,18 @@ type SSH struct {
 	KeyFile string         `json:"keyFile"`       // absolute path of the private key that the machine lets in
 	HostKey string         `json:"hostKey"`       // pinned when the cluster was made; one authorized_keys line
 	Node    netip.Addr     `json:"node,omitzero"` // the machine's own address, by which its pods know it
+}
+
+// Settings are those of components that the cluster's user asked for, in the order in which they apply. They were
+// checked before they were stored; a file that was edited by hand can hold others, which are fail.FlagInvalid.
+func (c Cluster) Settings() ([]Setting, error) {
+	settings, err := ParseFeatureGates(c.FeatureGates)
+	problems := []error{err}
+	for _, text := range c.ExtraConfig {
+		setting, err := ParseSetting(text)
+		settings, problems = append(settings, setting), append(problems, err)
+	}
+	return settings, errors.Join(problems...)
 }
 
 // IP is the address at which the cluster is reached: in the network that its machine joined, or on this computer. It is the

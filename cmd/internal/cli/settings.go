@@ -150,8 +150,20 @@ func (s *settings) text(key string) string { return strings.Join(s.list(key), ",
 
 func (s *settings) yes(key string) bool { return s.viper.GetBool(key) }
 
-// list returns a value with several words; in the environment they are separated by commas.
-func (s *settings) list(key string) []string { return words(s.viper.Get(key)) }
+// list returns a value with several words; in the environment they are separated by commas, unless a word may have some.
+func (s *settings) list(key string) []string {
+	value := s.viper.Get(key)
+	if text, ok := value.(string); ok && text != "" && takesCommas(key) {
+		return []string{text}
+	}
+	return words(value)
+}
+
+// takesCommas reports whether a single word of a setting may have commas in it.
+func takesCommas(key string) bool {
+	flag := startFlags().Lookup(key)
+	return flag != nil && flag.Value.Type() == "stringArray"
+}
 
 // words takes a value of a YAML file, a variable or a flag apart.
 func words(value any) []string {

@@ -33,6 +33,8 @@ func startFlags() *pflag.FlagSet {
 	flags.StringSlice("addons", nil, "addons to enable, as in a,b")
 	flags.StringSlice("apiserver-names", nil, "further names in the API server's certificate")
 	flags.StringSlice("apiserver-ips", nil, "further addresses in the API server's certificate")
+	flags.StringArray("extra-config", nil, "a setting of a component, component.key=value as in kubelet.max-pods=50; repeatable")
+	flags.StringSlice("feature-gates", nil, "feature gates of all components, as in A=true,B=false")
 	flags.String("wait", "all", "what to wait for: all or none (true, false and minikube's component names are understood)")
 	flags.Duration("wait-timeout", 6*time.Minute, "limit of the wait")
 	machineFlags(flags)
@@ -143,7 +145,10 @@ func (a *app) startOptions(cmd *cobra.Command, manager *cluster.Manager) (cluste
 			}
 		}
 	}
-	for key, field := range map[string]*[]string{"addons": &w.Addons, "apiserver-names": &w.APIServerNames, "apiserver-ips": &w.APIServerIPs} {
+	for key, field := range map[string]*[]string{
+		"addons": &w.Addons, "apiserver-names": &w.APIServerNames, "apiserver-ips": &w.APIServerIPs,
+		"extra-config": &w.ExtraConfig, "feature-gates": &w.FeatureGates,
+	} {
 		if asked(key) {
 			*field = s.list(key)
 		}
