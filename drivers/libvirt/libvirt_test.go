@@ -328,6 +328,9 @@ func TestNoLibvirt(t *testing.T) {
 		if finding.Level != drivers.Failure || finding.ID != want || finding.Remedy == "" || !strings.HasSuffix(finding.Text, "so it is.") {
 			t.Errorf("%v: got %+v, want a failure %s with a remedy", cause, finding, want)
 		}
+		if missing := cause == errNotBuilt || cause == errNoLibrary; finding.Missing != missing { //nolint:errorlint // they are these
+			t.Errorf("%v: got missing %t, want %t", cause, finding.Missing, missing)
+		}
 		m := d.Machine(spec)
 		_, createErr := d.Create(t.Context(), spec)
 		_, listErr := d.Machines(t.Context())
@@ -496,6 +499,22 @@ func TestSettings(t *testing.T) {
 	other, err := d.With(drivers.Settings{LibvirtURI: SystemURI, Network: "lan"})
 	if err != nil || other.(*Driver).options.Network != "lan" || d.options.Network != "" {
 		t.Errorf("got %+v (%v), want that network", other, err)
+	}
+}
+
+func TestPlaces(t *testing.T) {
+	t.Parallel()
+	const socket = "qemu+unix:///system?socket=/tmp/sock"
+	for uri, want := range map[string][]string{
+		SessionURI: {SessionURI, SystemURI}, SystemURI: {SystemURI, SessionURI}, socket: {socket, SessionURI, SystemURI},
+	} {
+		var got []string
+		for _, place := range New(Options{QEMU: fakeQEMU("tcg"), URI: uri}).Places() {
+			got = append(got, place.(*Driver).options.URI)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("of %s: got %q, want %q", uri, got, want)
+		}
 	}
 }
 
