@@ -357,7 +357,7 @@ func (p *patient) leave() {
 	p.must(err)
 	p.must(vm.Start(p.t.Context()))
 	p.must(os.RemoveAll(files.Dir))
-	p.must(clustertest.Agents{}.Start(p.t.Context(), filepath.Join(p.dir, "agent.json"), agent.Config{Profile: "gone", APISocket: files.AgentSocket()}))
+	p.must(clustertest.Agents{}.Start(p.t.Context(), filepath.Join(p.dir, "agent.json"), agent.Config{Profile: "gone", APISocket: files.AgentSocket(), LogFile: files.AgentLog()}))
 	content, err := os.ReadFile(files.AgentSocket())
 	p.must(err)
 	p.must(os.WriteFile(files.AgentSocket(), bytes.ReplaceAll(content, fmt.Append(nil, os.Getpid()), []byte("4711")), 0o600))
