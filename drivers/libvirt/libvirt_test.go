@@ -15,6 +15,7 @@ import (
 	"github.com/skiff-k8s/skiff/drivers"
 	"github.com/skiff-k8s/skiff/drivers/drivertest"
 	"github.com/skiff-k8s/skiff/drivers/fake"
+	"github.com/skiff-k8s/skiff/drivers/hostfiles"
 	"github.com/skiff-k8s/skiff/drivers/libvirt/domain"
 	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/machine"
@@ -225,6 +226,29 @@ func TestPause(t *testing.T) {
 	_ = wantState(t, m, machine.Stopped)
 }
 
+// Pause waits for who else changes the machine.
+func TestPauseWaitsForOthers(t *testing.T) {
+	t.Parallel()
+	m := created(t, newDriver(t, &standIn{}, fake.NewRunner(t.TempDir(), nil)), testSpec(t))
+	if err := m.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	release, err := hostfiles.Lock(t.Context(), m.spec.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := m.Pause(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("while another has the machine: got error %v, want %v", err, context.DeadlineExceeded)
+	}
+	_ = wantState(t, m, machine.Running)
+	release()
+	if err := m.Pause(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 // A domain of the machine's name that is somebody else's is never touched.
 func TestForeignDomain(t *testing.T) {
 	t.Parallel()
@@ -420,6 +444,28 @@ func TestStopOfAGuestThatDoesNotListen(t *testing.T) {
 		t.Errorf("Stop: %v", err)
 	}
 	_ = wantState(t, m, machine.Stopped)
+}
+
+// A guest that cannot write its disk stands still, and waiting for it is of no use.
+func TestStopOfAGuestWithAFullDisk(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		full bool
+		fail map[string]error
+	}{"still full": {full: true}, "cannot go on": {fail: map[string]error{"Resume": errors.New("no")}}, "has room again": {}} {
+		libvirt := &standIn{}
+		d := newDriver(t, libvirt, fake.NewRunner(t.TempDir(), nil))
+		d.options.StopTimeout = time.Hour
+		m := created(t, d, testSpec(t))
+		set(t, libvirt, m, ioError)
+		libvirt.full, libvirt.fail = test.full, test.fail
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := m.Stop(ctx); err != nil {
+			t.Errorf("%s: Stop: %v", name, err)
+		}
+		_ = wantState(t, m, machine.Stopped)
+	}
 }
 
 // A domain whose machine's folder was removed is found, and can be deleted with what was found.

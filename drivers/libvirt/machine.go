@@ -232,26 +232,28 @@ func (m *Machine) define(ctx context.Context, c connection) error {
 
 // Pause stops the guest's processors and leaves it in memory; Start lets it go on.
 func (m *Machine) Pause(ctx context.Context) error {
-	err := m.driver.do(ctx, m.driver.limits.act, func(_ context.Context, c connection) error {
-		exists, err := m.exists(c)
-		if err == nil && !exists {
-			err = errors.New("it does not exist")
-		}
-		if err != nil {
-			return err
-		}
-		switch now, err := c.Condition(m.domain); {
-		case err != nil || now == paused:
-			return err
-		case now != running:
-			return fmt.Errorf("it is %s", now)
-		}
-		return c.Suspend(m.domain)
-	})
+	err := m.locked(ctx, func() error { return m.driver.do(ctx, m.driver.limits.act, m.pause) })
 	if err != nil {
 		return fmt.Errorf("pause machine %q: %w", m.spec.Name, err)
 	}
 	return nil
+}
+
+func (m *Machine) pause(_ context.Context, c connection) error {
+	exists, err := m.exists(c)
+	if err == nil && !exists {
+		err = errors.New("it does not exist")
+	}
+	if err != nil {
+		return err
+	}
+	switch now, err := c.Condition(m.domain); {
+	case err != nil || now == paused:
+		return err
+	case now != running:
+		return fmt.Errorf("it is %s", now)
+	}
+	return c.Suspend(m.domain)
 }
 
 const endTick = 200 * time.Millisecond
