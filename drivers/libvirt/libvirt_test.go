@@ -204,6 +204,42 @@ func TestStates(t *testing.T) {
 	}
 }
 
+// slowEnd is a libvirt whose domain takes a while to shut down.
+type slowEnd struct {
+	*standIn
+	asks int // until it is off
+}
+
+func (s *slowEnd) Condition(name string) (condition, error) {
+	now, err := s.standIn.Condition(name)
+	if s.asks--; now == ending && s.asks <= 0 {
+		return off, s.change("end", name, off, ending)
+	}
+	return now, err
+}
+
+// A machine that shuts down may take as long for that as a stop, without libvirt being blamed.
+func TestStartOfAMachineThatShutsDown(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		asks int
+		stop time.Duration
+	}{"it ends": {4, time.Minute}, "it hangs": {1 << 30, 50 * time.Millisecond}} {
+		libvirt := &standIn{}
+		d := newDriver(t, libvirt, fake.NewRunner(t.TempDir(), nil))
+		m := created(t, d, testSpec(t))
+		set(t, libvirt, m, ending)
+		d.options.StopTimeout, d.limits.act = test.stop, 200*time.Millisecond
+		slow := &slowEnd{libvirt, test.asks}
+		d.connect = func(string) (connection, error) { return slow, nil }
+		if err := m.Start(t.Context()); err != nil {
+			t.Errorf("%s: Start: %v", name, err)
+		}
+		d.connect = libvirt.connect
+		_ = wantState(t, m, machine.Running)
+	}
+}
+
 func TestPause(t *testing.T) {
 	t.Parallel()
 	libvirt := &standIn{}

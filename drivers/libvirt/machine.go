@@ -133,6 +133,11 @@ func (m *Machine) Start(ctx context.Context) error {
 	}
 	defer release()
 	err = m.driver.do(ctx, m.driver.limits.act, m.start)
+	if errors.Is(err, errEnding) {
+		if err = m.driver.do(ctx, m.driver.options.StopTimeout+m.driver.limits.act, m.end); err == nil {
+			err = m.driver.do(ctx, m.driver.limits.act, m.start)
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("start machine %q: %w", m.spec.Name, err)
 	}
@@ -157,12 +162,22 @@ func (m *Machine) start(ctx context.Context, c connection) error {
 	case paused, ioError, suspended:
 		return m.letRun(c) // refused where the guest cannot go on
 	case ending:
-		if _, err := m.ended(ctx, c, m.driver.options.StopTimeout); err != nil {
-			return err
-		}
+		return errEnding
 	case crashed, off:
 	}
 	return m.boot(ctx, c)
+}
+
+// errEnding says that a machine cannot be started before it has shut down, which may take longer than libvirt's answers.
+var errEnding = errors.New("it is shutting down")
+
+// end waits until a domain that shuts down is off. One that takes too long is ended, as Stop does it.
+func (m *Machine) end(ctx context.Context, c connection) error {
+	ended, err := m.ended(ctx, c, m.driver.options.StopTimeout)
+	if ended || err != nil {
+		return err
+	}
+	return gone(c.Destroy(m.domain))
 }
 
 func (m *Machine) boot(ctx context.Context, c connection) error {
