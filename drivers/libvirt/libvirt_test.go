@@ -408,6 +408,40 @@ func TestNoLibvirt(t *testing.T) {
 	}
 }
 
+// What mends a libvirt that does not answer depends on whose it is, and on what it consists of.
+func TestRestart(t *testing.T) {
+	t.Parallel()
+	const (
+		one, qemu, socket = "/usr/sbin/libvirtd", "/usr/sbin/virtqemud", "/run/libvirt/virtqemud-sock"
+		elsewhere         = "virtqemud" // in PATH
+	)
+	for _, test := range []struct {
+		uri  string
+		root bool
+		has  []string
+		want string
+	}{
+		{SystemURI, false, []string{one}, "sudo systemctl restart libvirtd"},
+		{SystemURI, false, []string{one, qemu}, "sudo systemctl restart libvirtd"},
+		{SystemURI, false, []string{one, qemu, socket}, "sudo systemctl restart virtqemud"},
+		{SystemURI, false, []string{elsewhere}, "sudo systemctl restart virtqemud"},
+		{SessionURI, false, []string{one}, "pkill -KILL -x -u $USER libvirtd"},
+		{SessionURI, false, []string{qemu}, "pkill -KILL -x -u $USER virtqemud"},
+		{SessionURI, true, []string{one}, "sudo systemctl restart libvirtd"},
+		{SystemURI, false, nil, install},
+		{SessionURI, false, nil, install},
+	} {
+		got := restart(test.uri, test.root, func(path string) bool { return slices.Contains(test.has, path) })
+		if got != test.want {
+			t.Errorf("%+v: got %q", test, got)
+		}
+	}
+	d := newDriver(t, &standIn{open: errNoLibrary}, nil)
+	if got := d.Check(t.Context())[0].Remedy; got != install {
+		t.Errorf("without the library: got %q, want %q", got, install)
+	}
+}
+
 func TestCheck(t *testing.T) {
 	t.Parallel()
 	d := newDriver(t, &standIn{}, nil)
