@@ -115,21 +115,13 @@ func (h Host) Examine(ctx context.Context) (Report, error) {
 
 // Do runs the check within its limit and gives its findings its name.
 func (c Check) Do(ctx context.Context) []Finding {
-	findings := c.within(ctx)
+	findings, ended := within(ctx, c.Limit, c.Run)
+	if !ended {
+		findings = []Finding{unknown("it took longer than %s to find out.", c.Limit)}
+	}
 	for i := range findings {
 		findings[i].Name = c.Name
 		findings[i].Fix = findings[i].mend != nil
-	}
-	return findings
-}
-
-// within runs the check within its limit.
-func (c Check) within(ctx context.Context) []Finding {
-	findings, ended := within(ctx, c.Limit, c.Run)
-	if !ended {
-		late := unknown("it took longer than %s to find out.", c.Limit)
-		late.Name = c.Name
-		findings = []Finding{late}
 	}
 	return findings
 }
@@ -142,7 +134,7 @@ func within[T any](ctx context.Context, limit time.Duration, look func(context.C
 	go func() { done <- look(ctx) }()
 	select {
 	case found = <-done:
-		return found, true
+		return found, ctx.Err() == nil // what was found as the time was over is a guess
 	case <-ctx.Done():
 		return found, false
 	}
