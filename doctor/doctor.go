@@ -6,7 +6,7 @@ package doctor
 import (
 	"context"
 	"fmt"
-	"slices"
+	"os"
 	"sync"
 	"time"
 
@@ -25,6 +25,7 @@ type Host struct {
 	Kubeconfig string           // the user's KUBECONFIG; empty for ~/.kube/config
 	Drivers    []drivers.Driver // in the order in which "auto" tries them
 	Named      []drivers.Driver // never tried by "auto": looked at when a cluster uses them
+	Settings   drivers.Settings // what the user has set for new clusters
 	Only       bool             // the user named the one driver that counts
 	Agents     Agents
 	Root       string // folder that holds proc, sys and etc; empty: "/"
@@ -79,28 +80,29 @@ func (h Host) Checks() []Check {
 		{"image", 2 * time.Minute, h.images}, // it reads all of them
 		{"clusters", limit, h.clusters},
 		{"kubeconfig", limit, h.kubeconfig},
-		{"leftovers", 30 * time.Second, h.leftovers},
+		{"leftovers", 2 * time.Minute, h.leftovers}, // drivers give up after ten seconds, and may have several places
 	}
 }
 
-// Examine looks at everything at once and returns the report. It changes nothing on the host, but for what drivers
-// remember of accelerators. A cancelled ctx ends it with an error.
+// Examine looks at everything at once and returns the report. It changes nothing on the host, but that what drivers remember
+// of accelerators is found out anew. A cancelled ctx ends it with an error.
 func (h Host) Examine(ctx context.Context) (Report, error) {
-	h.Drivers = slices.Clone(h.Drivers)
-	for _, driver := range h.Named {
-		if h.uses(driver.Name()) {
-			h.Drivers = append(h.Drivers, driver)
-		}
+	if _, ok := h.bootable(); ok {
+		_ = os.Remove(h.Home.AcceleratorMemory())
 	}
-	checks := h.Checks()
-	report := Report{Drivers: make([]Driver, len(h.Drivers)), Checks: []Finding{}}
+	return h.look(ctx)
+}
+
+func (h Host) look(ctx context.Context) (Report, error) {
+	checks, places := h.Checks(), h.places()
+	report := Report{Drivers: make([]Driver, len(places)), Checks: []Finding{}}
 	found := make([][]Finding, len(checks))
 	var group sync.WaitGroup
 	for i, check := range checks {
 		group.Go(func() { found[i] = check.Do(ctx) })
 	}
-	for i, driver := range h.Drivers {
-		group.Go(func() { report.Drivers[i] = h.examine(ctx, driver) })
+	for i, one := range places {
+		group.Go(func() { report.Drivers[i] = h.examine(ctx, one) })
 	}
 	group.Wait()
 	if err := ctx.Err(); err != nil {
@@ -109,6 +111,7 @@ func (h Host) Examine(ctx context.Context) (Report, error) {
 	for _, findings := range found {
 		report.Checks = append(report.Checks, findings...)
 	}
+	report.Drivers = join(report.Drivers)
 	report.conclude(h.Only)
 	return report, nil
 }

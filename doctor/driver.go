@@ -79,13 +79,13 @@ func quick(ctx context.Context, driver drivers.Driver) []drivers.Finding {
 }
 
 // examine looks at one driver: what it finds itself, and how fast its guests run.
-func (h Host) examine(ctx context.Context, driver drivers.Driver) Driver {
-	findings := quick(ctx, driver)
-	if accelerated, ok := driver.(drivers.Accelerated); ok && Summarize("", findings).Healthy {
+func (h Host) examine(ctx context.Context, at place) Driver {
+	findings := quick(ctx, at.Driver)
+	if accelerated, ok := at.Driver.(drivers.Accelerated); ok && Summarize("", findings).Healthy {
 		findings = h.accelerator(ctx, accelerated, slices.Clone(findings))
 	}
-	d := Summarize(driver.Name(), findings)
-	d.used = h.uses(driver.Name())
+	d := Summarize(at.Name(), findings)
+	d.used = at.used
 	return d
 }
 
@@ -151,16 +151,6 @@ func (h Host) bootable() (machine.Image, bool) {
 		}, true
 	}
 	return machine.Image{}, false
-}
-
-// uses reports whether a cluster has machines of that driver.
-func (h Host) uses(driver string) bool {
-	for _, cluster := range h.described() {
-		if cluster.err == nil && cluster.config.Driver == driver {
-			return true
-		}
-	}
-	return false
 }
 
 // described are the clusters that there are.

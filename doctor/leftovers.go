@@ -42,9 +42,10 @@ func (h Host) leftovers(ctx context.Context) []Finding {
 // left alone, and so are their sockets: under another HOME the folder of sockets may still be the same one.
 func (h Host) deadMachines(ctx context.Context, used map[string]bool) []Finding {
 	var findings []Finding
-	for _, driver := range h.Drivers {
+	seen := map[string]bool{} // one place may have two names
+	for _, driver := range h.everywhere() {
 		machines, err := driver.Machines(ctx)
-		if err != nil && !h.uses(driver.Name()) && !Summarize(driver.Name(), driver.Check(ctx)).Healthy {
+		if err != nil && !driver.used && !Summarize(driver.Name(), driver.Check(ctx)).Healthy {
 			continue // it does not work here and no cluster misses it, as its own findings say
 		}
 		if err != nil {
@@ -52,15 +53,31 @@ func (h Host) deadMachines(ctx context.Context, used map[string]bool) []Finding 
 			continue
 		}
 		for _, found := range machines {
+			key := driver.Name() + " " + found.Dir
 			switch ours := h.ours(found); {
+			case seen[key]:
 			case ours && h.dead(found.Cluster):
 				findings = append(findings, h.deadMachine(driver, found))
 			case !ours:
 				used[h.Home.Cluster(found.Cluster).Run] = true
 			}
+			seen[key] = true
 		}
 	}
 	return findings
+}
+
+// everywhere are the places of all drivers, also those that nothing here is set to.
+func (h Host) everywhere() []place {
+	all := h.places()
+	for _, driver := range h.Drivers {
+		if scattered, ok := driver.(drivers.Scattered); ok {
+			for _, other := range scattered.Places() {
+				all = append(all, place{Driver: other})
+			}
+		}
+	}
+	return all
 }
 
 // ours reports whether the machine's folder is one of this Home.
