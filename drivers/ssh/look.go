@@ -47,7 +47,7 @@ type facts struct {
 
 // look runs look.sh.
 func (m *Machine) look(ctx context.Context) (facts, error) {
-	out, err := m.script(ctx, "look.sh", nil)
+	out, err := m.script(ctx, "look.sh")
 	if _, ok := errors.AsType[*machine.RunError](err); ok {
 		return facts{}, fail.New(fail.MachineNotLinux, "take over "+m.place(), "it runs no POSIX shell, so it is no Linux system: %w", err).
 			WithHint(system)

@@ -205,6 +205,38 @@ func TestScriptsThatFail(t *testing.T) {
 	}
 }
 
+// A script that hangs on the machine, as on a disk that does not answer, does not hang skiff.
+func TestScriptsThatHang(t *testing.T) {
+	t.Parallel()
+	s := newScripted(t)
+	driver, spec := s.target(t)
+	m, err := driver.Create(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, do := range map[string]func(machine.Machine) error{
+		"look":  func(machine.Machine) error { _, err := driver.Inspect(t.Context(), spec); return err },
+		"have":  func(m machine.Machine) error { return m.Start(t.Context()) },
+		"state": func(m machine.Machine) error { _, err := m.State(t.Context()); return err },
+		"stop":  func(m machine.Machine) error { return m.Stop(t.Context()) },
+	} {
+		s.change(func() { s.hangs = name })
+		driver.limit = func(script string) time.Duration {
+			if script == name+".sh" {
+				return 300 * time.Millisecond
+			}
+			return limitOf(script)
+		}
+		if err := do(driver.Machine(spec)); !fail.Is(err, fail.MachineFailed) || !strings.Contains(err.Error(), name+".sh") {
+			t.Errorf("%s: got %v, want %s that names the script", name, err, fail.MachineFailed)
+		}
+	}
+	s.change(func() { s.hangs = "" })
+	if err := m.Delete(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestWaysThatFail(t *testing.T) {
 	t.Parallel()
 	s := newScripted(t)
