@@ -49,7 +49,8 @@ func (s sandbox) run(name, stdin string, args ...string) (string, error) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	const harmless = "systemctl() { :; }\nnft() { :; }\nrmmod() { :; }\nmountpoint() { return 1; }\nsync() { :; }\nip() { :; }\numount() { echo \"umount $*\"; }\n"
+	const harmless = "systemctl() { :; }\nnft() { :; }\nrmmod() { :; }\nmountpoint() { return 1; }\nsync() { :; }\nip() { :; }\numount() { echo \"umount $*\"; }\n" +
+		"rm() { case $* in *immutable*) echo \"rm: cannot remove $*\" >&2; return 1 ;; esac; command rm \"$@\"; }\n"
 	pairs := []string{"iptables ip6tables", ""}
 	for _, dir := range []string{"/var/lib/skiff", "/proc/", "/sys/", "/run/"} {
 		pairs = append(pairs, dir, s.root+dir)
@@ -230,6 +231,26 @@ func TestGivesNoMounts(t *testing.T) {
 	s.must("give.sh", "", "dev 1", s.folders())
 	if _, err := os.Stat(s.root + "/var/lib/skiff"); err == nil {
 		t.Error("once nothing is mounted any more, the machine is not given back")
+	}
+}
+
+// TestGivesAllOrSaysSo looks that a file which cannot be removed keeps the machine the cluster's.
+func TestGivesAllOrSaysSo(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"etc/cni/net.d/immutable", "usr/local/bin/immutable"} {
+		s := newSandbox(t)
+		s.must("take.sh", "", "dev 1", s.folders(), testSettings)
+		if strings.HasPrefix(name, "usr/") {
+			s.must("put.sh", "x", s.root+"/"+name, "755", "d1", "1", "")
+		} else {
+			s.write(name, "x")
+		}
+		if _, err := s.run("give.sh", "", "dev 1", s.folders()); err == nil || !strings.Contains(err.Error(), "immutable") {
+			t.Errorf("%s: got %v, want an error that names the file", name, err)
+		}
+		if _, err := os.Stat(s.root + "/var/lib/skiff/owner"); err != nil {
+			t.Errorf("%s: the machine is nobody's any more: %v", name, err)
+		}
 	}
 }
 
