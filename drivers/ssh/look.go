@@ -48,9 +48,11 @@ type facts struct {
 // look runs look.sh.
 func (m *Machine) look(ctx context.Context) (facts, error) {
 	out, err := m.script(ctx, "look.sh")
-	if _, ok := errors.AsType[*machine.RunError](err); ok {
-		return facts{}, fail.New(fail.MachineNotLinux, "take over "+m.place(), "it runs no POSIX shell, so it is no Linux system: %w", err).
-			WithHint(system)
+	if failed, ok := errors.AsType[*machine.RunError](err); ok {
+		said := strings.TrimSpace(out + string(failed.Stderr))
+		return facts{}, fail.New(fail.MachineNotLinux, "take over "+m.place(),
+			"it runs no commands in a POSIX shell for %s: it answered %.300q and ended with status %d", m.spec.SSH.User, said, failed.ExitCode).
+			WithHint("A Linux machine may answer so too: when a command stands before the key in ~/.ssh/authorized_keys, as cloud images have it for root, or when the user may not log in (nologin). Change that there, or use another machine. " + system)
 	}
 	if err != nil {
 		return facts{}, err

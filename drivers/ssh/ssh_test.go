@@ -3,6 +3,7 @@ package ssh
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"strings"
@@ -54,10 +55,26 @@ func TestRefusesBeforeItChanges(t *testing.T) {
 
 func TestNoShell(t *testing.T) {
 	t.Parallel()
-	server := sshtest.Start(t, func(context.Context, sshtest.Command) int { return 1 })
-	_, err := newDriver(t).Inspect(t.Context(), machine.Spec{Cluster: "dev", SSH: server.SSH()})
-	if !fail.Is(err, fail.MachineNotLinux) || !strings.Contains(err.Error(), "no Linux") {
-		t.Errorf("got %v, want %s", err, fail.MachineNotLinux)
+	for name, test := range map[string]struct {
+		handler sshtest.Handler
+		want    []string
+	}{
+		"another system": {func(_ context.Context, cmd sshtest.Command) int {
+			fmt.Fprintln(cmd.Stderr, "'sh' is not recognized as a command")
+			return 1
+		}, []string{"not recognized", "status 1"}},
+		"a command before the key": {func(_ context.Context, cmd sshtest.Command) int {
+			fmt.Fprintln(cmd.Stdout, "Please login as the user \"ubuntu\" rather than the user \"root\".")
+			return 142
+		}, []string{"Please login as", "status 142"}},
+	} {
+		server := sshtest.Start(t, test.handler)
+		_, err := newDriver(t).Inspect(t.Context(), machine.Spec{Cluster: "dev", SSH: server.SSH()})
+		for _, want := range test.want {
+			if !fail.Is(err, fail.MachineNotLinux) || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: got %v, want %s with %q", name, err, fail.MachineNotLinux, want)
+			}
+		}
 	}
 }
 
