@@ -21,6 +21,7 @@ type Status struct {
 	Version   string      `json:"version"`
 	Profile   string      `json:"profile"`
 	Address   netip.Addr  `json:"address"`
+	LogFile   string      `json:"logFile"`   // as of Config; it lies in the folder of the cluster that the agent is of
 	Published []Published `json:"published"` // those that every cluster has first, then Services, oldest first
 	Connected bool        `json:"connected"` // a machine has joined the virtual network
 	Offline   bool        `json:"offline"`

@@ -154,7 +154,7 @@ func (a *agent) open(ctx context.Context, group *errgroup.Group, api http.Handle
 func (a *agent) status(ctx context.Context) Status {
 	health, watching := a.kubernetes.health(ctx)
 	return Status{
-		PID: os.Getpid(), Version: version(), Profile: a.config.Profile, Address: a.config.Address,
+		PID: os.Getpid(), Version: version(), Profile: a.config.Profile, Address: a.config.Address, LogFile: a.config.LogFile,
 		Published: a.publisher.Published(), Connected: a.link.Connected(), Offline: a.config.Offline,
 		Watching: watching, Health: health,
 	}

@@ -227,6 +227,41 @@ func TestForgetsUnreachable(t *testing.T) {
 	w.gone()
 }
 
+// asked notes of which machines it is asked for a handle.
+type asked struct {
+	adopter
+	at *[]machine.SSH
+}
+
+func (a asked) Machine(spec machine.Spec) machine.Machine {
+	*a.at = append(*a.at, spec.SSH)
+	return a.adopter.Machine(spec)
+}
+
+// A machine that exists is given back also when the cluster's description cannot be read.
+func TestDeleteGivesBack(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.adopts(nil)
+	o := w.options()
+	o.Wanted.SSH = w.there()
+	w.starts(o)
+	driver := asked{adopter{fake.New(fake.Options{Name: "remote"}), new([]machine.Spec), nil}, new([]machine.SSH)}
+	w.Every = []drivers.Driver{fake.New(fake.Options{}), driver}
+	w.Drivers = func(name string) (drivers.Driver, error) {
+		if name != driver.Name() {
+			t.Errorf("the driver %q was looked for, want %q", name, driver.Name())
+		}
+		return driver, nil
+	}
+	w.must(os.WriteFile(w.Home.Cluster("dev").File(), []byte("a: ["), 0o600))
+	w.deletes()
+	w.gone()
+	if len(*driver.at) != 1 || (*driver.at)[0].Address != o.Wanted.SSH.Address || string((*driver.at)[0].HostKey) != testHostKey {
+		t.Errorf("got %+v, want the machine at %s with its host key", *driver.at, o.Wanted.SSH.Address)
+	}
+}
+
 func TestWrongDriverForMachine(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

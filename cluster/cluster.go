@@ -39,6 +39,7 @@ const KubernetesVersion = bundled
 type Manager struct {
 	Home       store.Home
 	Drivers    func(name string) (drivers.Driver, error) // by name or alias; "auto" is the first that works
+	Every      []drivers.Driver                          // all there are, for a cluster of which nobody knows whose it is
 	Agents     Agents
 	Kubernetes Kubernetes
 	HostKeys   HostKeys // only for machines that exist already

@@ -8,6 +8,7 @@ import (
 
 	"github.com/skiff-k8s/skiff/cluster"
 	"github.com/skiff-k8s/skiff/cluster/clustertest"
+	"github.com/skiff-k8s/skiff/drivers"
 	"github.com/skiff-k8s/skiff/drivers/fake"
 	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/machine"
@@ -66,6 +67,48 @@ func TestDelete(t *testing.T) {
 		})
 	}
 }
+
+// The machine of a cluster that cannot be read may be another driver's than that of new clusters.
+func TestDeleteFindsTheMachine(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	deaf := map[fake.Op]fake.Failure{fake.List: {Error: "no answer"}}
+	other := fake.New(fake.Options{Name: "other", Registry: t.TempDir()})
+	auto := w.Drivers
+	w.Every = []drivers.Driver{
+		fake.New(fake.Options{Name: "deaf", Failures: deaf}),
+		fake.New(fake.Options{Name: "missing", Failures: deaf, Findings: []drivers.Finding{{Level: drivers.Failure, Missing: true}}}),
+		scattered{fake.New(fake.Options{}), []drivers.Driver{other}},
+	}
+	w.Drivers = func(string) (drivers.Driver, error) { return other, nil }
+	w.starts(w.options())
+	w.starts(cluster.StartOptions{Profile: "second"})
+	w.Drivers = auto
+	w.must(os.WriteFile(w.Home.Cluster("dev").File(), []byte("a: ["), 0o600))
+	w.events = nil
+	w.deletes()
+	w.gone()
+	if found, err := other.Machines(t.Context()); err != nil || len(found) != 1 || found[0].Cluster != "second" {
+		t.Errorf("got the machines %+v (%v), want that of cluster second alone", found, err)
+	}
+	var warned []string
+	for _, e := range w.events {
+		if e.Kind == cluster.Warning {
+			warned = append(warned, e.Text)
+		}
+	}
+	if len(warned) != 1 || !strings.Contains(warned[0], "deaf") {
+		t.Errorf("got the warnings %q, want one of the driver deaf", warned)
+	}
+}
+
+// scattered is a driver with other places.
+type scattered struct {
+	drivers.Driver
+	others []drivers.Driver
+}
+
+func (s scattered) Places() []drivers.Driver { return append([]drivers.Driver{s.Driver}, s.others...) }
 
 func TestDeleteByForce(t *testing.T) {
 	t.Parallel()

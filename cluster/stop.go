@@ -104,7 +104,8 @@ type DeleteOptions struct {
 }
 
 // Delete removes the cluster: machine, disks, agent, keys, logs and kubeconfig entry. It reports whether there was
-// anything. It works from whatever is left: a cluster file that cannot be read is no obstacle.
+// anything. It works from whatever is left: a cluster file that cannot be read is no obstacle, as its machine is looked for
+// with every driver then.
 func (m *Manager) Delete(ctx context.Context, o DeleteOptions, sink Sink) (deleted bool, err error) {
 	profile := o.Profile
 	if err := config.ValidateProfile(profile); err != nil {
@@ -123,12 +124,20 @@ func (m *Manager) Delete(ctx context.Context, o DeleteOptions, sink Sink) (delet
 	if err != nil && !fail.Is(err, fail.StateCorrupt) && !fail.Is(err, fail.ClusterNotFound) {
 		return false, err
 	}
-	if err != nil {
-		c = config.Cluster{Profile: profile, Driver: "auto"}
+	known := err == nil
+	if !known {
+		c = m.guess(profile)
 	}
 	step := Event{Profile: profile, Step: "delete", Index: 1, Steps: 1, Text: "Delete cluster " + profile}
 	emit(sink, step, Began)
-	if err = m.remove(ctx, c, false); err != nil && o.Force && ctx.Err() == nil {
+	err = nil
+	if !known {
+		err = m.deleteFound(ctx, profile, sink)
+	}
+	if err == nil {
+		err = m.remove(ctx, c, false)
+	}
+	if err != nil && o.Force && ctx.Err() == nil {
 		emit(sink, Event{Profile: profile, Text: err.Error()}, Warning)
 		if gone := m.Agents.Stop(ctx, files.AgentSocket()); gone != nil { // without its socket nobody could end it later
 			emit(sink, Event{Profile: profile, Text: gone.Error()}, Warning)

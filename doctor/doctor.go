@@ -6,7 +6,7 @@ package doctor
 import (
 	"context"
 	"fmt"
-	"slices"
+	"os"
 	"sync"
 	"time"
 
@@ -25,12 +25,15 @@ type Host struct {
 	Kubeconfig string           // the user's KUBECONFIG; empty for ~/.kube/config
 	Drivers    []drivers.Driver // in the order in which "auto" tries them
 	Named      []drivers.Driver // never tried by "auto": looked at when a cluster uses them
+	Settings   drivers.Settings // what the user has set for new clusters
 	Only       bool             // the user named the one driver that counts
 	Agents     Agents
 	Root       string // folder that holds proc, sys and etc; empty: "/"
 	Now        func() time.Time
-	FreeBytes  func(dir string) (int64, error)
-	Listen     Listen
+	// Synchronized reports whether something keeps the clock right, as host.Synchronized does.
+	Synchronized func() (synchronized, known bool)
+	FreeBytes    func(dir string) (int64, error)
+	Listen       Listen
 }
 
 // Agents are the processes behind clusters, as cluster.Agents has them.
@@ -79,28 +82,29 @@ func (h Host) Checks() []Check {
 		{"image", 2 * time.Minute, h.images}, // it reads all of them
 		{"clusters", limit, h.clusters},
 		{"kubeconfig", limit, h.kubeconfig},
-		{"leftovers", 30 * time.Second, h.leftovers},
+		{"leftovers", 2 * time.Minute, h.leftovers}, // drivers give up after ten seconds, and may have several places
 	}
 }
 
-// Examine looks at everything at once and returns the report. It changes nothing on the host, but for what drivers
-// remember of accelerators. A cancelled ctx ends it with an error.
+// Examine looks at everything at once and returns the report. It changes nothing on the host, but that what drivers remember
+// of accelerators is found out anew. A cancelled ctx ends it with an error.
 func (h Host) Examine(ctx context.Context) (Report, error) {
-	h.Drivers = slices.Clone(h.Drivers)
-	for _, driver := range h.Named {
-		if h.uses(driver.Name()) {
-			h.Drivers = append(h.Drivers, driver)
-		}
+	if _, ok := h.bootable(); ok {
+		_ = os.Remove(h.Home.AcceleratorMemory())
 	}
-	checks := h.Checks()
-	report := Report{Drivers: make([]Driver, len(h.Drivers)), Checks: []Finding{}}
+	return h.look(ctx)
+}
+
+func (h Host) look(ctx context.Context) (Report, error) {
+	checks, places := h.Checks(), h.places()
+	report := Report{Drivers: make([]Driver, len(places)), Checks: []Finding{}}
 	found := make([][]Finding, len(checks))
 	var group sync.WaitGroup
 	for i, check := range checks {
 		group.Go(func() { found[i] = check.Do(ctx) })
 	}
-	for i, driver := range h.Drivers {
-		group.Go(func() { report.Drivers[i] = h.examine(ctx, driver) })
+	for i, one := range places {
+		group.Go(func() { report.Drivers[i] = h.examine(ctx, one) })
 	}
 	group.Wait()
 	if err := ctx.Err(); err != nil {
@@ -109,27 +113,20 @@ func (h Host) Examine(ctx context.Context) (Report, error) {
 	for _, findings := range found {
 		report.Checks = append(report.Checks, findings...)
 	}
+	report.Drivers = join(report.Drivers)
 	report.conclude(h.Only)
 	return report, nil
 }
 
 // Do runs the check within its limit and gives its findings its name.
 func (c Check) Do(ctx context.Context) []Finding {
-	findings := c.within(ctx)
+	findings, ended := within(ctx, c.Limit, c.Run)
+	if !ended {
+		findings = []Finding{unknown("it took longer than %s to find out.", c.Limit)}
+	}
 	for i := range findings {
 		findings[i].Name = c.Name
 		findings[i].Fix = findings[i].mend != nil
-	}
-	return findings
-}
-
-// within runs the check within its limit.
-func (c Check) within(ctx context.Context) []Finding {
-	findings, ended := within(ctx, c.Limit, c.Run)
-	if !ended {
-		late := unknown("it took longer than %s to find out.", c.Limit)
-		late.Name = c.Name
-		findings = []Finding{late}
 	}
 	return findings
 }
@@ -142,7 +139,7 @@ func within[T any](ctx context.Context, limit time.Duration, look func(context.C
 	go func() { done <- look(ctx) }()
 	select {
 	case found = <-done:
-		return found, true
+		return found, ctx.Err() == nil // what was found as the time was over is a guess
 	case <-ctx.Done():
 		return found, false
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/skiff-k8s/skiff/config"
@@ -12,8 +13,11 @@ import (
 	"github.com/skiff-k8s/skiff/machine"
 )
 
-// driverLimit leaves a driver time to run a guest.
-const driverLimit = 30 * time.Second
+// How long a driver may take.
+const (
+	driverLimit = 20 * time.Second // for its own checks: drivers give up what does not answer after ten, and say then what mends it
+	guestLimit  = 30 * time.Second // to run a guest
+)
 
 // accelerator is the name of the finding that says what guests run on.
 const accelerator = "accelerator"
@@ -61,47 +65,40 @@ func Summarize(name string, findings []drivers.Finding) Driver {
 
 // Quick is what the driver's own checks find, which run no guest. A driver that does not answer in time fails.
 func Quick(ctx context.Context, driver drivers.Driver) Driver {
-	findings, ended := within(ctx, limit, driver.Check)
+	return Summarize(driver.Name(), quick(ctx, driver))
+}
+
+func quick(ctx context.Context, driver drivers.Driver) []drivers.Finding {
+	findings, ended := within(ctx, driverLimit, driver.Check)
 	if !ended {
-		findings = []drivers.Finding{
-			{Name: driver.Name(), Level: drivers.Failure, Text: fmt.Sprintf("It took longer than %s to find out what is wrong.", limit)},
+		return []drivers.Finding{
+			{Name: driver.Name(), Level: drivers.Failure, Text: fmt.Sprintf("It took longer than %s to find out what is wrong.", driverLimit)},
 		}
 	}
-	return Summarize(driver.Name(), findings)
+	return findings
 }
 
 // examine looks at one driver: what it finds itself, and how fast its guests run.
-func (h Host) examine(ctx context.Context, driver drivers.Driver) Driver {
-	check := Check{Name: driver.Name(), Limit: driverLimit, Run: func(ctx context.Context) []Finding {
-		var findings []Finding
-		for _, one := range driver.Check(ctx) {
-			findings = append(findings, Finding{Finding: one})
-		}
-		if accelerated, ok := driver.(drivers.Accelerated); ok && count(findings, drivers.Failure) == 0 {
-			return h.accelerator(ctx, accelerated, findings)
-		}
-		return findings
-	}}
-	found := check.within(ctx)
-	plain := make([]drivers.Finding, len(found))
-	for i := range found {
-		plain[i] = found[i].Finding
+func (h Host) examine(ctx context.Context, at place) Driver {
+	findings := quick(ctx, at.Driver)
+	if accelerated, ok := at.Driver.(drivers.Accelerated); ok && Summarize("", findings).Healthy {
+		findings = h.accelerator(ctx, accelerated, slices.Clone(findings))
 	}
-	d := Summarize(driver.Name(), plain)
-	d.used = h.uses(driver.Name())
+	d := Summarize(at.Name(), findings)
+	d.used = at.used
 	return d
 }
 
 // accelerator replaces what the driver assumes of its accelerator by what a guest shows that is run now.
-func (h Host) accelerator(ctx context.Context, driver drivers.Accelerated, findings []Finding) []Finding {
-	var assumed *Finding
+func (h Host) accelerator(ctx context.Context, driver drivers.Accelerated, findings []drivers.Finding) []drivers.Finding {
+	var assumed *drivers.Finding
 	for i := range findings {
 		if findings[i].Name == accelerator {
 			assumed = &findings[i]
 		}
 	}
 	if assumed == nil {
-		findings = append(findings, Finding{})
+		findings = append(findings, drivers.Finding{})
 		assumed = &findings[len(findings)-1]
 		assumed.Name = accelerator
 	}
@@ -113,15 +110,19 @@ func (h Host) accelerator(ctx context.Context, driver drivers.Accelerated, findi
 		}
 		return findings
 	}
-	name, note := driver.Accelerator(ctx, image)
+	type answer struct{ name, note string }
+	said, ended := within(ctx, guestLimit, func(ctx context.Context) (a answer) {
+		a.name, a.note = driver.Accelerator(ctx, image)
+		return a
+	})
 	switch {
-	case ctx.Err() != nil: // then the name is a guess
+	case !ended:
 		assumed.Level, assumed.Remedy = drivers.Warning, ""
 		assumed.Text = "Not known: the guest that shows what guests run on did not end in time."
-	case note != "":
-		assumed.Level, assumed.Text = drivers.Warning, sentence(note)
+	case said.note != "":
+		assumed.Level, assumed.Text = drivers.Warning, sentence(said.note)
 	default:
-		assumed.Level, assumed.Text, assumed.Remedy = drivers.Good, fmt.Sprintf("A guest ran with %s.", name), ""
+		assumed.Level, assumed.Text, assumed.Remedy = drivers.Good, fmt.Sprintf("A guest ran with %s.", said.name), ""
 	}
 	return findings
 }
@@ -150,16 +151,6 @@ func (h Host) bootable() (machine.Image, bool) {
 		}, true
 	}
 	return machine.Image{}, false
-}
-
-// uses reports whether a cluster has machines of that driver.
-func (h Host) uses(driver string) bool {
-	for _, cluster := range h.described() {
-		if cluster.err == nil && cluster.config.Driver == driver {
-			return true
-		}
-	}
-	return false
 }
 
 // described are the clusters that there are.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/skiff-k8s/skiff/agent"
 	"github.com/skiff-k8s/skiff/config"
 	"github.com/skiff-k8s/skiff/drivers"
 	"github.com/skiff-k8s/skiff/machine"
@@ -24,8 +25,12 @@ func (h Host) leftovers(ctx context.Context) []Finding {
 	if err != nil {
 		return []Finding{unknown("%v.", err)}
 	}
-	findings := h.deadMachines(ctx)
-	findings = append(findings, h.deadRuns(ctx, profiles)...)
+	used := map[string]bool{}
+	for _, profile := range profiles {
+		used[h.Home.Cluster(profile).Run] = true
+	}
+	findings := h.deadMachines(ctx, used)
+	findings = append(findings, h.deadRuns(ctx, used)...)
 	findings = append(findings, h.deadLocks()...)
 	if len(findings) == 0 {
 		return []Finding{good("Nothing is left of clusters that are gone.")}
@@ -33,13 +38,14 @@ func (h Host) leftovers(ctx context.Context) []Finding {
 	return findings
 }
 
-// deadMachines asks the drivers for machines whose cluster has no description any more. Those of another SKIFF_HOME are
-// not looked at.
-func (h Host) deadMachines(ctx context.Context) []Finding {
+// deadMachines asks the drivers for machines whose cluster has no description any more. Those of another state folder are
+// left alone, and so are their sockets: under another HOME the folder of sockets may still be the same one.
+func (h Host) deadMachines(ctx context.Context, used map[string]bool) []Finding {
 	var findings []Finding
-	for _, driver := range h.Drivers {
+	seen := map[string]bool{} // one place may have two names
+	for _, driver := range h.everywhere() {
 		machines, err := driver.Machines(ctx)
-		if err != nil && !h.uses(driver.Name()) && !Summarize(driver.Name(), driver.Check(ctx)).Healthy {
+		if err != nil && !driver.used && !Summarize(driver.Name(), driver.Check(ctx)).Healthy {
 			continue // it does not work here and no cluster misses it, as its own findings say
 		}
 		if err != nil {
@@ -47,12 +53,31 @@ func (h Host) deadMachines(ctx context.Context) []Finding {
 			continue
 		}
 		for _, found := range machines {
-			if h.ours(found) && h.dead(found.Cluster) {
+			key := driver.Name() + " " + found.Dir
+			switch ours := h.ours(found); {
+			case seen[key]:
+			case ours && h.dead(found.Cluster):
 				findings = append(findings, h.deadMachine(driver, found))
+			case !ours:
+				used[h.Home.Cluster(found.Cluster).Run] = true
 			}
+			seen[key] = true
 		}
 	}
 	return findings
+}
+
+// everywhere are the places of all drivers, also those that nothing here is set to.
+func (h Host) everywhere() []place {
+	all := h.places()
+	for _, driver := range h.Drivers {
+		if scattered, ok := driver.(drivers.Scattered); ok {
+			for _, other := range scattered.Places() {
+				all = append(all, place{Driver: other})
+			}
+		}
+	}
+	return all
 }
 
 // ours reports whether the machine's folder is one of this Home.
@@ -82,12 +107,9 @@ func (h Host) deadMachine(driver drivers.Driver, found drivers.Found) Finding {
 		})
 }
 
-// deadRuns looks at the folders of sockets that belong to no cluster, and at the agents behind them.
-func (h Host) deadRuns(ctx context.Context, profiles []string) []Finding {
-	used := map[string]bool{}
-	for _, profile := range profiles {
-		used[h.Home.Cluster(profile).Run] = true
-	}
+// deadRuns looks at the folders of sockets that belong to no cluster, and at the agents behind them. Agents of another state
+// folder are left alone.
+func (h Host) deadRuns(ctx context.Context, used map[string]bool) []Finding {
 	var findings []Finding
 	for _, name := range subfolders(h.Home.Run) {
 		dir := filepath.Join(h.Home.Run, name)
@@ -96,6 +118,9 @@ func (h Host) deadRuns(ctx context.Context, profiles []string) []Finding {
 		}
 		text := fmt.Sprintf("Sockets of a cluster that is gone are in %s", dir)
 		status, err := h.Agents.Status(ctx, store.Cluster{Run: dir}.AgentSocket())
+		if err == nil && !h.serves(status) {
+			continue
+		}
 		if err == nil {
 			text = fmt.Sprintf("The agent of cluster %s, which is gone, still runs (process %d)", status.Profile, status.PID)
 		}
@@ -104,6 +129,11 @@ func (h Host) deadRuns(ctx context.Context, profiles []string) []Finding {
 		}))
 	}
 	return findings
+}
+
+// serves reports whether the agent is of a cluster of this Home.
+func (h Host) serves(status agent.Status) bool {
+	return config.ValidateProfile(status.Profile) == nil && filepath.Clean(status.LogFile) == h.Home.Cluster(status.Profile).AgentLog()
 }
 
 // removeRun ends the agent in a folder of sockets that belongs to no cluster, if one runs, and removes the folder.
@@ -120,6 +150,9 @@ func (h Host) removeRun(ctx context.Context, dir string) (string, error) {
 	did := "Removed the sockets in " + dir + "."
 	socket := store.Cluster{Run: dir}.AgentSocket()
 	if status, err := h.Agents.Status(ctx, socket); err == nil {
+		if !h.serves(status) {
+			return "", nil
+		}
 		if err := h.Agents.Stop(ctx, socket); err != nil {
 			return "", err
 		}

@@ -94,7 +94,7 @@ func (h Host) Fix(ctx context.Context, report Report, done func(Fixed)) (Report,
 		all = append(all, one)
 		done(one)
 	}
-	after, err := h.Examine(ctx)
+	after, err := h.look(ctx)
 	after.Fixed = all
 	return after, err
 }

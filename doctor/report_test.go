@@ -10,10 +10,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/skiff-k8s/skiff/agent"
+	"github.com/skiff-k8s/skiff/cluster/clustertest"
 	"github.com/skiff-k8s/skiff/doctor"
 	"github.com/skiff-k8s/skiff/drivers"
 	"github.com/skiff-k8s/skiff/drivers/fake"
 	"github.com/skiff-k8s/skiff/images"
+	"github.com/skiff-k8s/skiff/machine"
 	"github.com/skiff-k8s/skiff/provision/kubeconfig"
 	"github.com/skiff-k8s/skiff/store"
 )
@@ -157,6 +160,26 @@ func TestFixChecksAgain(t *testing.T) {
 	p.must(err)
 	if len(after.Fixed) > 0 || !there(p.Home.Cluster("gone").AgentSocket()) {
 		t.Errorf("got %+v, want nothing done", after.Fixed)
+	}
+}
+
+// TestFixSparesAnotherHome: under another HOME, as through sudo -E, the folder of sockets may be the one of clusters that
+// are described elsewhere.
+func TestFixSparesAnotherHome(t *testing.T) {
+	t.Parallel()
+	p := newPatient(t)
+	theirs := p.Home
+	theirs.State = filepath.Join(p.dir, "theirs")
+	node := theirs.Cluster("lost").Node("skiff") // its agent has ended, and its machine runs
+	p.must(store.Folder(node.Dir))
+	p.must(store.Folder(node.Run))
+	_, err := p.Drivers[0].Create(t.Context(), machine.Spec{Cluster: "lost", Name: "skiff", Dir: node.Dir, RunDir: node.Run})
+	p.must(err)
+	files := theirs.Cluster("reached")
+	p.must(clustertest.Agents{}.Start(t.Context(), filepath.Join(p.dir, "agent.json"),
+		agent.Config{Profile: "reached", APISocket: files.AgentSocket(), LogFile: files.AgentLog()}))
+	if did, left := p.fix("leftovers"); len(did)+len(left) > 0 || !there(files.AgentSocket()) || !there(theirs.Cluster("lost").Run) {
+		t.Errorf("did %+v, and left %+v; want the others' agent and sockets left alone", did, left)
 	}
 }
 

@@ -72,6 +72,25 @@ type Configurable interface {
 	With(settings Settings) (Driver, error)
 }
 
+// Scattered is a driver of which one value looks after one of several places where its machines may be.
+type Scattered interface {
+	// Places returns a driver for each of the places, this one's own first.
+	Places() []Driver
+}
+
+// Everywhere returns the drivers of list, each for all of its places.
+func Everywhere(list []Driver) []Driver {
+	var all []Driver
+	for _, driver := range list {
+		if scattered, ok := driver.(Scattered); ok {
+			all = append(all, scattered.Places()...)
+			continue
+		}
+		all = append(all, driver)
+	}
+	return all
+}
+
 // Pauser is a machine that can be halted in memory.
 type Pauser interface {
 	// Pause halts the guest's processors: the state is Paused then, and Start lets the guest go on. It is nil when the

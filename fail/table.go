@@ -106,7 +106,7 @@ func Table() []Kind {
 		{DriverCannot, CodeHost, "The cluster's driver has no machines that can do that.", "The message names the drivers that can."},
 		{SSHHostKeyUnknown, CodeHost, "Nobody has said yet that the machine's SSH host key is the right one.", "Compare the fingerprint with the machine's own, and add the key to ~/.ssh/known_hosts."},
 		{SSHLoginRefused, CodeHost, "The machine does not let the user in with that key.", "Add the public key to ~/.ssh/authorized_keys on the machine."},
-		{MachineNotLinux, CodeHost, "The machine does not run Linux.", "Use a machine with Debian 12, Ubuntu 22.04, or what comes after them; nothing was changed."},
+		{MachineNotLinux, CodeHost, "The machine does not run Linux, or runs no commands for that user.", "Use a machine with Debian 12, Ubuntu 22.04, or what comes after them; nothing was changed."},
 		{MachineNoSystemd, CodeHost, "The machine was not started by systemd.", "Use a machine whose first process is systemd; nothing was changed."},
 		{MachineReadOnly, CodeHost, "The machine's file systems cannot be written to.", "Mount them for writing, and see in its journal why they are not; nothing was changed."},
 		{MachineUnsuitable, CodeHost, "The machine lacks what Kubernetes or skiff needs.", "The message says what; nothing was changed on the machine."},

@@ -41,7 +41,7 @@ func (a Agents) Start(ctx context.Context, configFile string, c agent.Config) er
 			if err := os.MkdirAll(filepath.Dir(c.APISocket), 0o700); err != nil {
 				return err
 			}
-			return a.write(c.APISocket, agent.Status{PID: os.Getpid(), Profile: c.Profile, Address: c.Address, Health: a.Health})
+			return a.write(c.APISocket, agent.Status{PID: os.Getpid(), Profile: c.Profile, Address: c.Address, LogFile: c.LogFile, Health: a.Health})
 		})
 }
 

@@ -48,9 +48,18 @@ func New(ctx context.Context, name string, options Options) (drivers.Driver, err
 	case "virtualbox", "vbox":
 		return newVirtualBox(), nil
 	case "podman", "docker":
-		return nil, fail.New(fail.DriverNotFound, "use driver "+name, "it is not in this version of skiff; there is: %s", strings.Join(Names(), ", "))
+		return nil, fail.New(fail.DriverNotFound, "use driver "+name, "it is not in this version of skiff; there is: %s", choice(options))
 	}
-	return nil, fail.New(fail.DriverNotFound, "use driver "+name, "no driver has that name; there is: %s", strings.Join(Names(), ", "))
+	return nil, fail.New(fail.DriverNotFound, "use driver "+name, "no driver has that name; there is: %s", choice(options))
+}
+
+// choice lists the names of all drivers.
+func choice(options Options) string {
+	var names []string
+	for _, driver := range append(All(options), Named(options)...) {
+		names = append(names, driver.Name())
+	}
+	return strings.Join(names, ", ")
 }
 
 // All returns every driver that Auto tries, in the order of Names, for looking at what this host can do.

@@ -23,8 +23,8 @@ func TestNew(t *testing.T) {
 		{name: "generic", want: "ssh"},
 		{name: "vfkit", want: "vfkit"},
 		{name: "virtualbox", want: "virtualbox"},
-		{name: "podman", problem: "not in this version of skiff; there is: qemu, libvirt"},
-		{name: "quemu", problem: "no driver has that name; there is: qemu, libvirt"},
+		{name: "podman", problem: "not in this version of skiff; there is: qemu, libvirt, ssh, vfkit, virtualbox"},
+		{name: "quemu", problem: "no driver has that name; there is: qemu, libvirt, ssh, vfkit, virtualbox"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -28,6 +28,7 @@ func (d *Driver) checkLibvirt(ctx context.Context) drivers.Finding {
 		return drivers.Finding{Name: "libvirt", Level: drivers.Good, Text: fmt.Sprintf("%s answers at %s.", version, d.options.URI)}
 	}
 	finding := drivers.Finding{Name: "libvirt", Level: drivers.Failure, Text: fmt.Sprintf("libvirt cannot be used at %s: %v.", d.options.URI, err)}
+	finding.Missing = errors.Is(err, errNotBuilt) || errors.Is(err, errNoLibrary)
 	if known, ok := errors.AsType[*fail.Error](err); ok {
 		finding.Text = fmt.Sprintf("libvirt cannot be used at %s: %v.", d.options.URI, known.Err)
 		finding.ID, finding.Remedy = known.ID, known.Next

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"time"
 
+	"github.com/skiff-k8s/skiff/drivers/hostfiles"
 	"github.com/skiff-k8s/skiff/fail"
 )
 
@@ -125,30 +128,53 @@ func (d *Driver) explain(err error) error {
 	switch {
 	case errors.Is(err, errNotBuilt):
 		return fail.New(fail.LibvirtUnreachable, op, "%w", err).WithHint("Use another driver, or a skiff that was built for it.").WithNext("skiff start --driver qemu")
-	case errors.Is(err, errNoLibrary), errors.Is(err, errUnreachable):
-		return fail.New(fail.LibvirtUnreachable, op, "%w", err).WithNext("%s", remedy())
+	case errors.Is(err, errNoLibrary):
+		return fail.New(fail.LibvirtUnreachable, op, "%w", err).WithNext("%s", install)
+	case errors.Is(err, errUnreachable):
+		return fail.New(fail.LibvirtUnreachable, op, "%w", err).WithNext("%s", restart(d.options.URI, os.Geteuid() == 0, present))
 	case errors.Is(err, errRefused):
 		return fail.New(fail.LibvirtNoAccess, op, "%w", err).
 			WithHint("Let this user use that libvirt, as with the group libvirt, or use --libvirt-uri %s, which needs no group.", SessionURI).
 			WithNext("sudo usermod -aG libvirt $USER")
+	case errors.Is(err, errLost) && !ofSystem(d.options.URI) && os.Geteuid() != 0:
+		return fail.New(fail.LibvirtLost, op, "%w", err).WithHint("Run the same command again to go on; it starts the user's libvirt again if that has ended.")
 	case errors.Is(err, errLost):
 		return fail.New(fail.LibvirtLost, op, "%w", err).WithHint("Start libvirt again if it has ended, and run the same command again to go on.").
-			WithNext("%s", restart)
+			WithNext("%s", restart(d.options.URI, true, present))
 	}
 	return err
 }
 
-const (
-	install = "sudo apt-get install libvirt-daemon-system libvirt-clients"
-	restart = "sudo systemctl restart libvirtd"
-)
+// install is the command that brings libvirt, its library included.
+const install = "sudo apt-get install libvirt-daemon-system libvirt-clients"
 
-// remedy is the command for a libvirt that does not answer.
-func remedy() string {
-	for _, daemon := range []string{"libvirtd", "virtqemud", "/usr/sbin/libvirtd", "/usr/sbin/virtqemud"} {
-		if _, err := exec.LookPath(daemon); err == nil {
-			return restart
+// restart is the command for a libvirt that does not answer, or has ended. Machines outlive both. The host's daemon is either
+// the one for all hypervisors or that for QEMU alone (libvirt documentation, "Daemons"), which has a socket of its own. That
+// of a user is none of the service manager's: the library starts it when it is not there. root has none.
+func restart(uri string, root bool, present func(path string) bool) string {
+	daemon := ""
+	for _, one := range []struct{ name, sign string }{
+		{"virtqemud", "/run/libvirt/virtqemud-sock"}, {"libvirtd", "/usr/sbin/libvirtd"}, {"virtqemud", "/usr/sbin/virtqemud"},
+		{"libvirtd", "libvirtd"}, {"virtqemud", "virtqemud"},
+	} {
+		if daemon == "" && present(one.sign) {
+			daemon = one.name
 		}
 	}
-	return install
+	switch {
+	case daemon == "":
+		return install
+	case ofSystem(uri) || root:
+		return "sudo systemctl restart " + daemon
+	}
+	return "pkill -KILL -x -u $USER " + daemon
+}
+
+// present reports whether there is a file of that path, or a program of that name.
+func present(path string) bool {
+	if filepath.IsAbs(path) {
+		return hostfiles.Exists(path)
+	}
+	_, err := exec.LookPath(path)
+	return err == nil
 }

@@ -46,6 +46,7 @@ var (
 	_ drivers.Driver       = (*Driver)(nil)
 	_ drivers.Accelerated  = (*Driver)(nil)
 	_ drivers.Configurable = (*Driver)(nil)
+	_ drivers.Scattered    = (*Driver)(nil)
 )
 
 // Driver is the drivers.Driver of libvirt.
@@ -97,6 +98,19 @@ func (d *Driver) With(settings drivers.Settings) (drivers.Driver, error) {
 		other.options.Network = settings.Network
 	}
 	return &other, nil
+}
+
+// Places returns drivers for the libvirt of the user and for that of the host, and first d itself when it uses another.
+func (d *Driver) Places() []drivers.Driver {
+	places := []drivers.Driver{d}
+	for _, uri := range []string{SessionURI, SystemURI} {
+		if uri != d.options.URI {
+			other := *d
+			other.options.URI, other.options.Network = uri, "" // a network is of one libvirt
+			places = append(places, &other)
+		}
+	}
+	return places
 }
 
 // Name returns "libvirt".

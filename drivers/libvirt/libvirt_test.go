@@ -15,6 +15,7 @@ import (
 	"github.com/skiff-k8s/skiff/drivers"
 	"github.com/skiff-k8s/skiff/drivers/drivertest"
 	"github.com/skiff-k8s/skiff/drivers/fake"
+	"github.com/skiff-k8s/skiff/drivers/hostfiles"
 	"github.com/skiff-k8s/skiff/drivers/libvirt/domain"
 	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/machine"
@@ -203,6 +204,42 @@ func TestStates(t *testing.T) {
 	}
 }
 
+// slowEnd is a libvirt whose domain takes a while to shut down.
+type slowEnd struct {
+	*standIn
+	asks int // until it is off
+}
+
+func (s *slowEnd) Condition(name string) (condition, error) {
+	now, err := s.standIn.Condition(name)
+	if s.asks--; now == ending && s.asks <= 0 {
+		return off, s.change("end", name, off, ending)
+	}
+	return now, err
+}
+
+// A machine that shuts down may take as long for that as a stop, without libvirt being blamed.
+func TestStartOfAMachineThatShutsDown(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		asks int
+		stop time.Duration
+	}{"it ends": {4, time.Minute}, "it hangs": {1 << 30, 50 * time.Millisecond}} {
+		libvirt := &standIn{}
+		d := newDriver(t, libvirt, fake.NewRunner(t.TempDir(), nil))
+		m := created(t, d, testSpec(t))
+		set(t, libvirt, m, ending)
+		d.options.StopTimeout, d.limits.act = test.stop, 200*time.Millisecond
+		slow := &slowEnd{libvirt, test.asks}
+		d.connect = func(string) (connection, error) { return slow, nil }
+		if err := m.Start(t.Context()); err != nil {
+			t.Errorf("%s: Start: %v", name, err)
+		}
+		d.connect = libvirt.connect
+		_ = wantState(t, m, machine.Running)
+	}
+}
+
 func TestPause(t *testing.T) {
 	t.Parallel()
 	libvirt := &standIn{}
@@ -223,6 +260,29 @@ func TestPause(t *testing.T) {
 		t.Errorf("Stop of a paused machine: %v", err)
 	}
 	_ = wantState(t, m, machine.Stopped)
+}
+
+// Pause waits for who else changes the machine.
+func TestPauseWaitsForOthers(t *testing.T) {
+	t.Parallel()
+	m := created(t, newDriver(t, &standIn{}, fake.NewRunner(t.TempDir(), nil)), testSpec(t))
+	if err := m.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	release, err := hostfiles.Lock(t.Context(), m.spec.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := m.Pause(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("while another has the machine: got error %v, want %v", err, context.DeadlineExceeded)
+	}
+	_ = wantState(t, m, machine.Running)
+	release()
+	if err := m.Pause(t.Context()); err != nil {
+		t.Error(err)
+	}
 }
 
 // A domain of the machine's name that is somebody else's is never touched.
@@ -328,6 +388,9 @@ func TestNoLibvirt(t *testing.T) {
 		if finding.Level != drivers.Failure || finding.ID != want || finding.Remedy == "" || !strings.HasSuffix(finding.Text, "so it is.") {
 			t.Errorf("%v: got %+v, want a failure %s with a remedy", cause, finding, want)
 		}
+		if missing := cause == errNotBuilt || cause == errNoLibrary; finding.Missing != missing { //nolint:errorlint // they are these
+			t.Errorf("%v: got missing %t, want %t", cause, finding.Missing, missing)
+		}
 		m := d.Machine(spec)
 		_, createErr := d.Create(t.Context(), spec)
 		_, listErr := d.Machines(t.Context())
@@ -342,6 +405,40 @@ func TestNoLibvirt(t *testing.T) {
 		if left, _ := filepath.Glob(spec.Dir + "/*"); len(left) != 0 {
 			t.Errorf("%v: it left %q", cause, left)
 		}
+	}
+}
+
+// What mends a libvirt that does not answer depends on whose it is, and on what it consists of.
+func TestRestart(t *testing.T) {
+	t.Parallel()
+	const (
+		one, qemu, socket = "/usr/sbin/libvirtd", "/usr/sbin/virtqemud", "/run/libvirt/virtqemud-sock"
+		elsewhere         = "virtqemud" // in PATH
+	)
+	for _, test := range []struct {
+		uri  string
+		root bool
+		has  []string
+		want string
+	}{
+		{SystemURI, false, []string{one}, "sudo systemctl restart libvirtd"},
+		{SystemURI, false, []string{one, qemu}, "sudo systemctl restart libvirtd"},
+		{SystemURI, false, []string{one, qemu, socket}, "sudo systemctl restart virtqemud"},
+		{SystemURI, false, []string{elsewhere}, "sudo systemctl restart virtqemud"},
+		{SessionURI, false, []string{one}, "pkill -KILL -x -u $USER libvirtd"},
+		{SessionURI, false, []string{qemu}, "pkill -KILL -x -u $USER virtqemud"},
+		{SessionURI, true, []string{one}, "sudo systemctl restart libvirtd"},
+		{SystemURI, false, nil, install},
+		{SessionURI, false, nil, install},
+	} {
+		got := restart(test.uri, test.root, func(path string) bool { return slices.Contains(test.has, path) })
+		if got != test.want {
+			t.Errorf("%+v: got %q", test, got)
+		}
+	}
+	d := newDriver(t, &standIn{open: errNoLibrary}, nil)
+	if got := d.Check(t.Context())[0].Remedy; got != install {
+		t.Errorf("without the library: got %q, want %q", got, install)
 	}
 }
 
@@ -417,6 +514,28 @@ func TestStopOfAGuestThatDoesNotListen(t *testing.T) {
 		t.Errorf("Stop: %v", err)
 	}
 	_ = wantState(t, m, machine.Stopped)
+}
+
+// A guest that cannot write its disk stands still, and waiting for it is of no use.
+func TestStopOfAGuestWithAFullDisk(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		full bool
+		fail map[string]error
+	}{"still full": {full: true}, "cannot go on": {fail: map[string]error{"Resume": errors.New("no")}}, "has room again": {}} {
+		libvirt := &standIn{}
+		d := newDriver(t, libvirt, fake.NewRunner(t.TempDir(), nil))
+		d.options.StopTimeout = time.Hour
+		m := created(t, d, testSpec(t))
+		set(t, libvirt, m, ioError)
+		libvirt.full, libvirt.fail = test.full, test.fail
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := m.Stop(ctx); err != nil {
+			t.Errorf("%s: Stop: %v", name, err)
+		}
+		_ = wantState(t, m, machine.Stopped)
+	}
 }
 
 // A domain whose machine's folder was removed is found, and can be deleted with what was found.
@@ -496,6 +615,22 @@ func TestSettings(t *testing.T) {
 	other, err := d.With(drivers.Settings{LibvirtURI: SystemURI, Network: "lan"})
 	if err != nil || other.(*Driver).options.Network != "lan" || d.options.Network != "" {
 		t.Errorf("got %+v (%v), want that network", other, err)
+	}
+}
+
+func TestPlaces(t *testing.T) {
+	t.Parallel()
+	const socket = "qemu+unix:///system?socket=/tmp/sock"
+	for uri, want := range map[string][]string{
+		SessionURI: {SessionURI, SystemURI}, SystemURI: {SystemURI, SessionURI}, socket: {socket, SessionURI, SystemURI},
+	} {
+		var got []string
+		for _, place := range New(Options{QEMU: fakeQEMU("tcg"), URI: uri}).Places() {
+			got = append(got, place.(*Driver).options.URI)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("of %s: got %q, want %q", uri, got, want)
+		}
 	}
 }
 

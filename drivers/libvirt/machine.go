@@ -133,6 +133,11 @@ func (m *Machine) Start(ctx context.Context) error {
 	}
 	defer release()
 	err = m.driver.do(ctx, m.driver.limits.act, m.start)
+	if errors.Is(err, errEnding) {
+		if err = m.driver.do(ctx, m.driver.options.StopTimeout+m.driver.limits.act, m.end); err == nil {
+			err = m.driver.do(ctx, m.driver.limits.act, m.start)
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("start machine %q: %w", m.spec.Name, err)
 	}
@@ -157,12 +162,22 @@ func (m *Machine) start(ctx context.Context, c connection) error {
 	case paused, ioError, suspended:
 		return m.letRun(c) // refused where the guest cannot go on
 	case ending:
-		if _, err := m.ended(ctx, c, m.driver.options.StopTimeout); err != nil {
-			return err
-		}
+		return errEnding
 	case crashed, off:
 	}
 	return m.boot(ctx, c)
+}
+
+// errEnding says that a machine cannot be started before it has shut down, which may take longer than libvirt's answers.
+var errEnding = errors.New("it is shutting down")
+
+// end waits until a domain that shuts down is off. One that takes too long is ended, as Stop does it.
+func (m *Machine) end(ctx context.Context, c connection) error {
+	ended, err := m.ended(ctx, c, m.driver.options.StopTimeout)
+	if ended || err != nil {
+		return err
+	}
+	return gone(c.Destroy(m.domain))
 }
 
 func (m *Machine) boot(ctx context.Context, c connection) error {
@@ -232,26 +247,28 @@ func (m *Machine) define(ctx context.Context, c connection) error {
 
 // Pause stops the guest's processors and leaves it in memory; Start lets it go on.
 func (m *Machine) Pause(ctx context.Context) error {
-	err := m.driver.do(ctx, m.driver.limits.act, func(_ context.Context, c connection) error {
-		exists, err := m.exists(c)
-		if err == nil && !exists {
-			err = errors.New("it does not exist")
-		}
-		if err != nil {
-			return err
-		}
-		switch now, err := c.Condition(m.domain); {
-		case err != nil || now == paused:
-			return err
-		case now != running:
-			return fmt.Errorf("it is %s", now)
-		}
-		return c.Suspend(m.domain)
-	})
+	err := m.locked(ctx, func() error { return m.driver.do(ctx, m.driver.limits.act, m.pause) })
 	if err != nil {
 		return fmt.Errorf("pause machine %q: %w", m.spec.Name, err)
 	}
 	return nil
+}
+
+func (m *Machine) pause(_ context.Context, c connection) error {
+	exists, err := m.exists(c)
+	if err == nil && !exists {
+		err = errors.New("it does not exist")
+	}
+	if err != nil {
+		return err
+	}
+	switch now, err := c.Condition(m.domain); {
+	case err != nil || now == paused:
+		return err
+	case now != running:
+		return fmt.Errorf("it is %s", now)
+	}
+	return c.Suspend(m.domain)
 }
 
 const endTick = 200 * time.Millisecond

@@ -27,6 +27,9 @@ const realNetwork = "skiff-test"
 func TestRealNetwork(t *testing.T) {
 	drivertest.Image(t)
 	drivertest.ServeLibvirt(t)
+	if out, err := exec.CommandContext(t.Context(), "virsh", "-c", SystemURI, "version").CombinedOutput(); err != nil && os.Geteuid() != 0 {
+		t.Skipf("this user may not use libvirt at %s: %s", SystemURI, out)
+	}
 	d, spec := realDriver(filepath.Join(t.TempDir(), "accelerator.json")), realSpec(t)
 	d.options.URI, d.options.Network = SystemURI, realNetwork
 	if _, err := d.Create(t.Context(), spec); !fail.Is(err, fail.LibvirtNetwork) {
@@ -97,9 +100,28 @@ func makeNetwork(t *testing.T) {
 	virsh(t, "net-define", file)
 	t.Cleanup(func() { virsh(t, "net-undefine", realNetwork) })
 	if out, err := exec.CommandContext(t.Context(), "virsh", "-c", SystemURI, "net-start", realNetwork).CombinedOutput(); err != nil {
+		if canBridge(t) {
+			t.Fatalf("start the network: %v: %s", err, out)
+		}
 		t.Skipf("this host cannot have a network of libvirt: %s", out)
 	}
 	t.Cleanup(func() { virsh(t, "net-destroy", realNetwork) })
+}
+
+// canBridge reports whether this user can make what a network of libvirt consists of.
+func canBridge(t *testing.T) bool {
+	t.Helper()
+	if _, err := exec.LookPath("dnsmasq"); err != nil {
+		return false
+	}
+	const name = "virbr-skiff-try"
+	if exec.CommandContext(t.Context(), "ip", "link", "add", name, "type", "bridge").Run() != nil {
+		return false
+	}
+	if out, err := exec.CommandContext(t.Context(), "ip", "link", "delete", name).CombinedOutput(); err != nil {
+		t.Errorf("delete the bridge %s: %v: %s", name, err, out)
+	}
+	return true
 }
 
 func virsh(t *testing.T, args ...string) string {

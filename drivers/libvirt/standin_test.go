@@ -17,6 +17,7 @@ type standIn struct {
 	dir      string
 	fail     map[string]error // by method
 	deaf     bool             // guests do not react to the power button
+	full     bool             // guests cannot write their disks
 	hang     chan struct{}    // not nil: Start returns when it is closed
 	save     chan struct{}    // not nil: Save begins, sends, and lasts until it is aborted
 	networks map[string]*standInNetwork
@@ -225,10 +226,16 @@ func (s *standIn) keep(method, name string, saved bool) error {
 func (s *standIn) Suspend(name string) error { return s.change("Suspend", name, paused, running) }
 
 func (s *standIn) Resume(name string) error {
+	if s.full {
+		return s.change("Resume", name, ioError, paused, ioError, suspended)
+	}
 	return s.change("Resume", name, running, paused, ioError, suspended)
 }
 
 func (s *standIn) Press(name string) error {
+	if now, err := s.Condition(name); err == nil && now == ioError { // QEMU takes it for the guest, which stands still
+		return nil
+	}
 	if s.deaf {
 		return s.change("Press", name, running, running)
 	}

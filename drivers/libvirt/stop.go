@@ -13,7 +13,7 @@ import (
 )
 
 // Stop asks the guest to power off, with the power button and with a command over its Runner. When neither has worked
-// within the time limit, it ends the domain.
+// within the time limit, or the guest cannot write its disk, it ends the domain.
 func (m *Machine) Stop(ctx context.Context) error {
 	limit := m.driver.options.StopTimeout + m.driver.limits.act
 	err := m.locked(ctx, func() error {
@@ -30,13 +30,18 @@ func (m *Machine) stop(ctx context.Context, c connection) error {
 	if err != nil || now == off {
 		return err
 	}
-	if now == paused || now == suspended {
-		if err := m.letRun(c); err != nil {
+	if now == paused || now == suspended || now == ioError {
+		if err := m.letRun(c); err != nil && now != ioError {
 			return err
 		}
 	}
 	ended, err := poweroff.Ask(ctx, poweroff.Guest{
-		Press:  func(context.Context) error { return c.Press(m.domain) },
+		Press: func(context.Context) error {
+			if now, err := c.Condition(m.domain); err == nil && now == ioError {
+				return errors.New("it cannot write its disk") // and hears nothing until it can
+			}
+			return c.Press(m.domain)
+		},
 		Ended:  func(ctx context.Context, limit time.Duration) (bool, error) { return m.ended(ctx, c, limit) },
 		Runner: m.Runner,
 	}, m.driver.options.StopTimeout)

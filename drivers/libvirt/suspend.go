@@ -180,11 +180,25 @@ func (m *Machine) resume(ctx context.Context, c connection) error {
 	if err := c.Restore(m.domain); err != nil {
 		return mismatch(err)
 	}
-	if err := ctx.Err(); err != nil { // it ended during a call that cannot be cut off; the guest has not executed
-		return errors.Join(err, c.Save(m.domain))
+	err = ctx.Err() // it may have ended during a call that cannot be cut off
+	if err == nil {
+		err = m.letRun(c)
 	}
-	if err := m.letRun(c); err != nil {
-		return errors.Join(err, gone(c.Destroy(m.domain)))
+	if err != nil {
+		return errors.Join(err, m.keepAgain(c))
+	}
+	return nil
+}
+
+// keepAgain saves the memory of a machine that was restored and did not get to run: libvirt has used up what it had. Should
+// the guest have executed after all, its memory still fits its disk. What cannot be saved is ended.
+func (m *Machine) keepAgain(c connection) error {
+	err := m.write(c)
+	if err == nil {
+		err = c.Save(m.domain)
+	}
+	if err != nil {
+		return errors.Join(err, m.tearUp(), gone(c.Destroy(m.domain)))
 	}
 	return nil
 }

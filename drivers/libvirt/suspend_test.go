@@ -68,6 +68,27 @@ func TestResumeMismatch(t *testing.T) {
 	}
 }
 
+// A guest that is restored and does not get to run has its memory kept, as before.
+func TestResumeFailsLate(t *testing.T) {
+	t.Parallel()
+	libvirt := &standIn{}
+	m := suspendedMachine(t, libvirt)
+	libvirt.fail = map[string]error{"Resume": errors.New("no luck")}
+	if err := m.Resume(t.Context()); err == nil || !strings.Contains(err.Error(), "no luck") {
+		t.Errorf("Resume gave error %v, want the reason", err)
+	}
+	wantKept(t, m, true)
+	libvirt.fail["Save"] = errors.New("no luck either") // then there is nothing left to keep, but no guest may be left over
+	if err := m.Resume(t.Context()); err == nil || !strings.Contains(err.Error(), "either") {
+		t.Errorf("Resume gave error %v, want both reasons", err)
+	}
+	wantKept(t, m, false)
+	libvirt.fail = nil
+	if err := m.Start(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 // Memory that libvirt keeps without a note of skiff's may be older than the disk, and is never used.
 func TestMemoryWithoutNote(t *testing.T) {
 	t.Parallel()

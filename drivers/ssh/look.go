@@ -47,10 +47,12 @@ type facts struct {
 
 // look runs look.sh.
 func (m *Machine) look(ctx context.Context) (facts, error) {
-	out, err := m.script(ctx, "look.sh", nil)
-	if _, ok := errors.AsType[*machine.RunError](err); ok {
-		return facts{}, fail.New(fail.MachineNotLinux, "take over "+m.place(), "it runs no POSIX shell, so it is no Linux system: %w", err).
-			WithHint(system)
+	out, err := m.script(ctx, "look.sh")
+	if failed, ok := errors.AsType[*machine.RunError](err); ok {
+		said := strings.TrimSpace(out + string(failed.Stderr))
+		return facts{}, fail.New(fail.MachineNotLinux, "take over "+m.place(),
+			"it runs no commands in a POSIX shell for %s: it answered %.300q and ended with status %d", m.spec.SSH.User, said, failed.ExitCode).
+			WithHint("A Linux machine may answer so too: when a command stands before the key in ~/.ssh/authorized_keys, as cloud images have it for root, or when the user may not log in (nologin). Change that there, or use another machine. " + system)
 	}
 	if err != nil {
 		return facts{}, err
@@ -188,7 +190,11 @@ func (f facts) problems() []problem {
 	case len(f.odd) > 0:
 		return []problem{{unsuitable, "it says of itself what skiff does not understand: " + strings.Join(f.odd, "; "), system, ""}}
 	case f.uid != 0:
-		return []problem{{unsuitable, fmt.Sprintf("the user has the number %d, and only root (0) may change a machine", f.uid), "Let root in with the key, and use --ssh-user root.", ""}}
+		return []problem{{
+			unsuitable, fmt.Sprintf("the user has the number %d, and only root (0) may change a machine", f.uid),
+			"Let root in with the same key, as the command does when this user runs it on the machine, and leave --ssh-user off. skiff uses no sudo: behind it, what must be ended later is not found again.",
+			"sudo install -D -m 600 ~/.ssh/authorized_keys /root/.ssh/authorized_keys",
+		}}
 	case f.owner != "":
 		name, _, _ := strings.Cut(f.owner, " ")
 		return []problem{{

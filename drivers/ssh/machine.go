@@ -18,6 +18,9 @@ import (
 // undoLimit bounds how long a creation that failed is taken back.
 const undoLimit = 30 * time.Second
 
+// slowest is how many bytes in a second the way to a machine carries at least.
+const slowest = 16 << 10
+
 var (
 	_ machine.Machine   = (*Machine)(nil)
 	_ drivers.Reporting = (*Machine)(nil)
@@ -28,6 +31,7 @@ var (
 type Machine struct {
 	spec   machine.Spec
 	runner machine.Runner
+	limit  func(script string) time.Duration
 }
 
 // Name returns the node's name, whatever the machine calls itself.
@@ -52,7 +56,7 @@ func (m *Machine) Dial(ctx context.Context, network, addr string) (net.Conn, err
 
 // State asks the machine. One that is not to be reached is Broken.
 func (m *Machine) State(ctx context.Context) (machine.State, error) {
-	out, err := m.script(ctx, "state.sh", nil)
+	out, err := m.script(ctx, "state.sh")
 	if err != nil {
 		return machine.Broken, err
 	}
@@ -91,7 +95,7 @@ func (m *Machine) StartReporting(ctx context.Context, report func(text string, d
 		return err
 	}
 	report("starting the container runtime", 0, 0)
-	if _, err := m.script(ctx, "start.sh", nil); err != nil {
+	if _, err := m.script(ctx, "start.sh"); err != nil {
 		return fmt.Errorf("start machine %q: %w", m.spec.Name, err)
 	}
 	return nil
@@ -104,7 +108,7 @@ func (m *Machine) equip(ctx context.Context, report func(text string, done, tota
 		return err
 	}
 	defer parts.close()
-	have, err := m.script(ctx, "have.sh", nil)
+	have, err := m.script(ctx, "have.sh")
 	if err != nil {
 		return err
 	}
@@ -128,7 +132,8 @@ func (m *Machine) equip(ctx context.Context, report func(text string, done, tota
 				report("pushing "+part.path, done, total)
 			}}
 		}
-		if _, err := m.script(ctx, "put.sh", body, part.args()...); err != nil {
+		limit := m.limit("put.sh") + time.Duration(part.size/slowest)*time.Second
+		if _, err := m.feed(ctx, "put.sh", limit, body, part.args()...); err != nil {
 			return fmt.Errorf("put %s on the machine: %w", part.path, err)
 		}
 	}
@@ -154,7 +159,7 @@ func (m *Machine) Stop(ctx context.Context) error {
 	if err != nil || state == machine.Absent {
 		return err
 	}
-	if _, err := m.script(ctx, "stop.sh", nil); err != nil {
+	if _, err := m.script(ctx, "stop.sh"); err != nil {
 		return fmt.Errorf("stop machine %q: %w", m.spec.Name, err)
 	}
 	return nil
@@ -165,7 +170,7 @@ func (m *Machine) Delete(ctx context.Context) error {
 	if err := m.Stop(ctx); err != nil {
 		return m.deleted(err)
 	}
-	if _, err := m.script(ctx, "give.sh", nil, m.mark(), folders); err != nil {
+	if _, err := m.script(ctx, "give.sh", m.mark(), folders); err != nil {
 		return m.deleted(err)
 	}
 	return nil

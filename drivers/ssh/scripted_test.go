@@ -29,6 +29,7 @@ type scripted struct {
 	ran     []string          // names of scripts, in order
 	failing map[string]string // name of a script → what it complains about
 	hangUp  string            // path at whose put the connection is lost, once
+	hangs   string            // name of a script that does not end
 }
 
 func newScripted(t *testing.T) *scripted {
@@ -52,9 +53,16 @@ func (s *scripted) handle(ctx context.Context, cmd sshtest.Command) int {
 	}
 	args := strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")
 	input, _ := io.ReadAll(cmd.Stdin)
+	name := strings.TrimPrefix(args[0], "skiff-")
+	s.mu.Lock()
+	hangs := s.hangs == name
+	s.mu.Unlock()
+	if hangs {
+		<-ctx.Done()
+		return 1
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	name := strings.TrimPrefix(args[0], "skiff-")
 	s.ran = append(s.ran, name)
 	if complaint := s.failing[name]; complaint != "" {
 		fmt.Fprintln(cmd.Stderr, complaint)

@@ -49,13 +49,15 @@ func (s sandbox) run(name, stdin string, args ...string) (string, error) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	const harmless = "systemctl() { :; }\nnft() { :; }\nrmmod() { :; }\nmountpoint() { return 1; }\nsync() { :; }\nip() { :; }\numount() { echo \"umount $*\"; }\n"
+	const harmless = "systemctl() { :; }\nnft() { :; }\nrmmod() { :; }\nmountpoint() { return 1; }\nip() { :; }\numount() { echo \"umount $*\"; }\n" +
+		"rm() { case $* in *immutable*) echo \"rm: cannot remove $*\" >&2; return 1 ;; esac; command rm \"$@\"; }\n"
 	pairs := []string{"iptables ip6tables", ""}
 	for _, dir := range []string{"/var/lib/skiff", "/proc/", "/sys/", "/run/"} {
 		pairs = append(pairs, dir, s.root+dir)
 	}
 	moved := strings.NewReplacer(pairs...).Replace(string(text))
-	cmd := exec.CommandContext(s.t.Context(), "sh", append([]string{"-c", harmless + moved, name}, args...)...)
+	synced := "sync() { for file in \"$@\"; do wc -c \"$file\" >>" + s.synced() + "; done; }\n"
+	cmd := exec.CommandContext(s.t.Context(), "sh", append([]string{"-c", harmless + synced + moved, name}, args...)...)
 	cmd.Stdin = strings.NewReader(stdin)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -65,6 +67,9 @@ func (s sandbox) run(name, stdin string, args ...string) (string, error) {
 	}
 	return string(out), err
 }
+
+// synced is a file, outside of the machine's, with size and name of every file that was synced.
+func (s sandbox) synced() string { return s.root + ".synced" }
 
 func (s sandbox) must(name, stdin string, args ...string) string {
 	s.t.Helper()
@@ -163,6 +168,18 @@ func TestGivesBackAsItWas(t *testing.T) {
 	s.wantTree(before)
 }
 
+// TestPutIsLasting looks that the content is on the disk before it is noted that it is there.
+func TestPutIsLasting(t *testing.T) {
+	t.Parallel()
+	s := newSandbox(t)
+	s.must("take.sh", "", "dev 1", s.folders(), testSettings)
+	s.must("put.sh", "new kube", s.root+"/usr/local/bin/kube", "755", "d1", "8", "")
+	synced, err := os.ReadFile(s.synced())
+	if want := "8 " + s.root + "/usr/local/bin/.skiff.part\n"; err != nil || !strings.HasSuffix(string(synced), want) {
+		t.Errorf("got synced %q (%v), want %q at the end", synced, err, want)
+	}
+}
+
 // TestPutThatIsCutOff looks that neither the file of before nor the one that is there is lost.
 func TestPutThatIsCutOff(t *testing.T) {
 	t.Parallel()
@@ -230,6 +247,26 @@ func TestGivesNoMounts(t *testing.T) {
 	s.must("give.sh", "", "dev 1", s.folders())
 	if _, err := os.Stat(s.root + "/var/lib/skiff"); err == nil {
 		t.Error("once nothing is mounted any more, the machine is not given back")
+	}
+}
+
+// TestGivesAllOrSaysSo looks that a file which cannot be removed keeps the machine the cluster's.
+func TestGivesAllOrSaysSo(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"etc/cni/net.d/immutable", "usr/local/bin/immutable"} {
+		s := newSandbox(t)
+		s.must("take.sh", "", "dev 1", s.folders(), testSettings)
+		if strings.HasPrefix(name, "usr/") {
+			s.must("put.sh", "x", s.root+"/"+name, "755", "d1", "1", "")
+		} else {
+			s.write(name, "x")
+		}
+		if _, err := s.run("give.sh", "", "dev 1", s.folders()); err == nil || !strings.Contains(err.Error(), "immutable") {
+			t.Errorf("%s: got %v, want an error that names the file", name, err)
+		}
+		if _, err := os.Stat(s.root + "/var/lib/skiff/owner"); err != nil {
+			t.Errorf("%s: the machine is nobody's any more: %v", name, err)
+		}
 	}
 }
 

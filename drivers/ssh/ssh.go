@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"time"
 
 	xssh "golang.org/x/crypto/ssh"
 
@@ -34,10 +35,25 @@ var (
 )
 
 // Driver is the drivers.Driver of machines that exist.
-type Driver struct{ options Options }
+type Driver struct {
+	options Options
+	limit   func(script string) time.Duration // tests have shorter ones
+}
 
 // New returns the driver.
-func New(options Options) *Driver { return &Driver{options} }
+func New(options Options) *Driver { return &Driver{options, limitOf} }
+
+// limitOf is how long a script may take on a slow and busy machine, connecting included, which has a limit of half a minute
+// of its own. A script that takes longer waits for a disk that does not answer, or for a unit that does not end.
+func limitOf(script string) time.Duration {
+	switch script {
+	case "state.sh":
+		return time.Minute
+	case "look.sh", "have.sh", "take.sh":
+		return 2 * time.Minute
+	}
+	return 5 * time.Minute // units may take a minute and a half each to start or end, and images some time to be removed
+}
 
 // Name returns "ssh".
 func (d *Driver) Name() string { return "ssh" }
@@ -80,17 +96,17 @@ func (d *Driver) Create(ctx context.Context, spec machine.Spec) (machine.Machine
 	if err := errors.Join(f.refuse(m.place()), m.forwards(ctx, f)); err != nil {
 		return nil, err
 	}
-	if _, err := m.script(ctx, "take.sh", nil, m.mark(), folders, settings); err != nil {
+	if _, err := m.script(ctx, "take.sh", m.mark(), folders, settings); err != nil {
 		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoLimit)
 		defer cancel()
-		_, undone := m.script(undo, "give.sh", nil, m.mark(), folders) // nothing when another cluster has it
+		_, undone := m.script(undo, "give.sh", m.mark(), folders) // nothing when another cluster has it
 		return nil, errors.Join(fmt.Errorf("take over %s: %w", m.place(), err), undone)
 	}
 	return m, nil
 }
 
 func (d *Driver) machine(spec machine.Spec) *Machine {
-	return &Machine{spec: spec, runner: d.options.Runner(spec.SSH)}
+	return &Machine{spec: spec, runner: d.options.Runner(spec.SSH), limit: d.limit}
 }
 
 // mark is what tells this cluster from all others, also from one of the same name on another host.
@@ -173,14 +189,25 @@ func (m *Machine) explain(err error) error {
 	return err
 }
 
-// script runs one of the scripts with arguments, and returns what it printed.
-func (m *Machine) script(ctx context.Context, name string, stdin io.Reader, args ...string) (string, error) {
+// script runs one of the scripts with arguments within its limit, and returns what it printed.
+func (m *Machine) script(ctx context.Context, name string, args ...string) (string, error) {
+	return m.feed(ctx, name, m.limit(name), nil, args...)
+}
+
+// feed runs one of the scripts with an input.
+func (m *Machine) feed(ctx context.Context, name string, limit time.Duration, stdin io.Reader, args ...string) (string, error) {
 	text, err := scripts.ReadFile("scripts/" + name)
 	if err != nil {
 		return "", err
 	}
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	// $0 names the script, for whoever looks at the machine's processes.
-	result, err := m.runner.Run(ctx, machine.Cmd{Args: append([]string{"sh", "-c", string(text), "skiff-" + strings.TrimSuffix(name, ".sh")}, args...), Stdin: stdin})
+	result, err := m.runner.Run(limited, machine.Cmd{Args: append([]string{"sh", "-c", string(text), "skiff-" + strings.TrimSuffix(name, ".sh")}, args...), Stdin: stdin})
+	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+		return "", fail.New(fail.MachineFailed, "use "+m.place(), "%s has not ended within %s", name, limit).
+			WithHint("Something on the machine hangs, such as a disk or a unit of systemd. `ps -ef | grep skiff-` there shows what the script waits for.")
+	}
 	if failed, ok := errors.AsType[*machine.RunError](err); ok {
 		short := *failed
 		short.Cmd = name

@@ -3,6 +3,7 @@ package ssh
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"strings"
@@ -54,10 +55,26 @@ func TestRefusesBeforeItChanges(t *testing.T) {
 
 func TestNoShell(t *testing.T) {
 	t.Parallel()
-	server := sshtest.Start(t, func(context.Context, sshtest.Command) int { return 1 })
-	_, err := newDriver(t).Inspect(t.Context(), machine.Spec{Cluster: "dev", SSH: server.SSH()})
-	if !fail.Is(err, fail.MachineNotLinux) || !strings.Contains(err.Error(), "no Linux") {
-		t.Errorf("got %v, want %s", err, fail.MachineNotLinux)
+	for name, test := range map[string]struct {
+		handler sshtest.Handler
+		want    []string
+	}{
+		"another system": {func(_ context.Context, cmd sshtest.Command) int {
+			fmt.Fprintln(cmd.Stderr, "'sh' is not recognized as a command")
+			return 1
+		}, []string{"not recognized", "status 1"}},
+		"a command before the key": {func(_ context.Context, cmd sshtest.Command) int {
+			fmt.Fprintln(cmd.Stdout, "Please login as the user \"ubuntu\" rather than the user \"root\".")
+			return 142
+		}, []string{"Please login as", "status 142"}},
+	} {
+		server := sshtest.Start(t, test.handler)
+		_, err := newDriver(t).Inspect(t.Context(), machine.Spec{Cluster: "dev", SSH: server.SSH()})
+		for _, want := range test.want {
+			if !fail.Is(err, fail.MachineNotLinux) || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: got %v, want %s with %q", name, err, fail.MachineNotLinux, want)
+			}
+		}
 	}
 }
 
@@ -202,6 +219,38 @@ func TestScriptsThatFail(t *testing.T) {
 	}
 	if err := m.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "no such unit") || len(err.Error()) > 300 {
 		t.Errorf("Start: got %v, want what the script complained about, and not the script", err)
+	}
+}
+
+// A script that hangs on the machine, as on a disk that does not answer, does not hang skiff.
+func TestScriptsThatHang(t *testing.T) {
+	t.Parallel()
+	s := newScripted(t)
+	driver, spec := s.target(t)
+	m, err := driver.Create(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, do := range map[string]func(machine.Machine) error{
+		"look":  func(machine.Machine) error { _, err := driver.Inspect(t.Context(), spec); return err },
+		"have":  func(m machine.Machine) error { return m.Start(t.Context()) },
+		"state": func(m machine.Machine) error { _, err := m.State(t.Context()); return err },
+		"stop":  func(m machine.Machine) error { return m.Stop(t.Context()) },
+	} {
+		s.change(func() { s.hangs = name })
+		driver.limit = func(script string) time.Duration {
+			if script == name+".sh" {
+				return 300 * time.Millisecond
+			}
+			return limitOf(script)
+		}
+		if err := do(driver.Machine(spec)); !fail.Is(err, fail.MachineFailed) || !strings.Contains(err.Error(), name+".sh") {
+			t.Errorf("%s: got %v, want %s that names the script", name, err, fail.MachineFailed)
+		}
+	}
+	s.change(func() { s.hangs = "" })
+	if err := m.Delete(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 

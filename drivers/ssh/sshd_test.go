@@ -146,7 +146,7 @@ func TestRealServerForwards(t *testing.T) {
 			_ = free.Close()
 			runner := ssh.New(target)
 			defer runner.Close()
-			m := &Machine{spec: machine.Spec{SSH: target, Network: machine.Network{Mirror: mirror}}, runner: runner}
+			m := &Machine{spec: machine.Spec{SSH: target, Network: machine.Network{Mirror: mirror}}, runner: runner, limit: limitOf}
 			err = m.forwards(t.Context(), parse(fit))
 			if refused != fail.Is(err, fail.MachineUnsuitable) || !refused && err != nil {
 				t.Errorf("got %v, want a refusal: %t", err, refused)

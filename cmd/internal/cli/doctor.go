@@ -23,7 +23,8 @@ func (a *app) doctor() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "doctor", Short: "Look at all that skiff needs on this host, and say what mends it",
 		Long: `Look at all that skiff needs on this host. Every finding passes, warns or fails, and one that does not pass
-names the command that mends it, where there is one. Hardware acceleration is tried by running a guest.
+names the command that mends it, where there is one. Hardware acceleration is tried by running a guest. Drivers are
+looked at with the settings that new clusters have, and with those of clusters that are here.
 
 --fix does what needs no root, says each thing that it does, and lists the rest with their commands: it removes what
 clusters left behind that are gone (machines, agents, sockets, locks, contexts of the kubeconfig) and stale locks on the
@@ -58,8 +59,8 @@ func (a *app) subject(driver string) (doctor.Host, error) {
 	auto, named := a.deps.AllDrivers(a.home)
 	subject := doctor.Host{
 		Home: a.home, Built: manager.Built, Facts: manager.Facts, Env: a.deps.Env, Kubeconfig: manager.Kubeconfig,
-		Drivers: auto, Named: named, Agents: a.deps.Agents,
-		Now: time.Now, FreeBytes: host.FreeBytes, Listen: new(net.ListenConfig).Listen,
+		Drivers: auto, Named: named, Settings: a.driverSettings(), Agents: a.deps.Agents,
+		Now: time.Now, Synchronized: host.Synchronized, FreeBytes: host.FreeBytes, Listen: new(net.ListenConfig).Listen,
 	}
 	if driver == "" || driver == "auto" {
 		return subject, nil
@@ -70,6 +71,11 @@ func (a *app) subject(driver string) (doctor.Host, error) {
 	}
 	subject.Drivers, subject.Named, subject.Only = []drivers.Driver{one}, nil, true
 	return subject, nil
+}
+
+// driverSettings are those that the next cluster would have.
+func (a *app) driverSettings() drivers.Settings {
+	return drivers.Settings{LibvirtURI: a.settings.text("libvirt-uri"), Network: a.settings.text("network")}
 }
 
 func (a *app) runDoctor(ctx context.Context, subject doctor.Host, fix bool) error {
@@ -200,8 +206,8 @@ func (a *app) drivers() *cobra.Command {
 	return &cobra.Command{
 		Use: "drivers", Short: "List the drivers, whether each works here and, if not, what mends it",
 		Long: `List the drivers: first those that --driver auto tries, in its order, then those that must be named. A driver is
-ready, limited (it works, and could do better) or unusable. The one that new clusters get is marked; skiff doctor looks
-closer.`,
+ready, limited (it works, and could do better) or unusable, with the settings that new clusters have. The one that new
+clusters get is marked; skiff doctor looks closer.`,
 		Example: `  skiff drivers
   skiff drivers -o json`,
 		Args:        noArgs,
@@ -217,7 +223,7 @@ func (a *app) driverStates(ctx context.Context) []driverState {
 	states, chosen := []driverState{}, false
 	auto, named := a.deps.AllDrivers(a.home)
 	for i, driver := range append(auto, named...) {
-		summary := doctor.Quick(ctx, driver)
+		summary := doctor.Quick(ctx, doctor.With(driver, a.driverSettings()))
 		one := driverState{Name: summary.Name, State: "ready", Reason: summary.Reason, Remedy: summary.Fix, Auto: summary.Healthy && !chosen && i < len(auto)}
 		switch {
 		case !summary.Healthy:

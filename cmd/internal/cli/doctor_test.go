@@ -66,6 +66,45 @@ func TestReport(t *testing.T) {
 	}
 }
 
+// configurable is a driver that says which settings it has.
+type configurable struct{ *fake.Driver }
+
+func (configurable) With(settings drivers.Settings) (drivers.Driver, error) {
+	return fake.New(fake.Options{Findings: []drivers.Finding{{
+		Name: "place", Level: drivers.Warning, Text: settings.LibvirtURI + " with " + settings.Network,
+	}}}), nil
+}
+
+// Drivers are looked at with the settings that the next cluster would have.
+func TestDriversHaveTheSettings(t *testing.T) {
+	t.Parallel()
+	deps := testDeps(t)
+	env := deps.Env
+	deps.Env = func(name string) string {
+		if name == "SKIFF_LIBVIRT_URI" {
+			return "qemu:///system"
+		}
+		return env(name)
+	}
+	home, err := store.Locate(deps.Env)
+	if err == nil {
+		err = store.Write(home.Settings(), []byte("network: lan\n"), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	deps.AllDrivers = func(store.Home) (auto, named []drivers.Driver) {
+		return []drivers.Driver{configurable{fake.New(fake.Options{})}}, nil
+	}
+	for _, command := range []string{"drivers", "doctor"} {
+		var out bytes.Buffer
+		_ = Main(t.Context(), []string{command, "-o", "json"}, Streams{Out: &out, Err: &bytes.Buffer{}}, deps)
+		if want := "qemu:///system with lan"; !bytes.Contains(out.Bytes(), []byte(want)) {
+			t.Errorf("%s: got %s, want it to tell of %q", command, out.String(), want)
+		}
+	}
+}
+
 func TestDriversList(t *testing.T) {
 	t.Parallel()
 	deps := testDeps(t)

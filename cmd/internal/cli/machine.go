@@ -24,7 +24,7 @@ import (
 // machineFlags are those that say which machine the ssh driver takes over. Minikube's generic driver has the same.
 func machineFlags(flags *pflag.FlagSet) {
 	flags.String("ssh-ip-address", "", "with --driver ssh: address of the machine to use")
-	flags.String("ssh-user", "root", "with --driver ssh: user to log in as")
+	flags.String("ssh-user", "root", "with --driver ssh: user to log in as; it must be root")
 	flags.String("ssh-key", "", "with --driver ssh: file of the private key that lets the user in")
 	flags.Int("ssh-port", 22, "with --driver ssh: port of the machine's SSH server")
 }
@@ -107,10 +107,14 @@ func (a *app) hostKey(ctx context.Context, address netip.AddrPort) ([]byte, erro
 			WithHint("Either the machine was set up anew, or another one answers in its place. Once you know that it is the right one, take the old key out.").
 			WithNext("ssh-keygen -f %s -R %s", machine.Quote(changed.File), machine.Quote(hostOf(address)))
 	case errors.As(err, &unknown):
-		if a.ask(fmt.Sprintf("The machine at %s shows the %s host key\n  %s\nIs it the machine's own (`ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub` there tells)? [yes/no] ", address, unknown.Kind, unknown.Fingerprint)) {
+		yes, err := a.ask(ctx, fmt.Sprintf("The machine at %s shows the %s host key\n  %s\nIs it the machine's own (`ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub` there tells)? [yes/no] ", address, unknown.Kind, unknown.Fingerprint))
+		if err != nil {
+			return nil, err
+		}
+		if yes {
 			return unknown.Key, nil
 		}
-		return nil, fail.New(fail.SSHHostKeyUnknown, op, "%w", err).
+		return nil, fail.New(fail.SSHHostKeyUnknown, op, "%w", unknown).
 			WithHint("Compare the fingerprint with what `ssh-keygen -lf` tells of the machine's /etc/ssh/ssh_host_*_key.pub. If they are the same, add the key.").
 			WithNext("echo %s >> %s", machine.Quote(unknown.Line), machine.Quote(own))
 	case ssh.Lost(err) && ctx.Err() == nil:
@@ -130,12 +134,23 @@ func hostOf(address netip.AddrPort) string {
 	return fmt.Sprintf("[%s]:%d", address.Addr(), address.Port())
 }
 
-// ask puts a question and reports whether the answer is "yes". Without a terminal on both sides nobody is asked.
-func (a *app) ask(question string) bool {
+// ask puts a question and reports whether the answer is "yes". Without a terminal on both sides nobody is asked. The error is
+// that of ctx alone; what is typed after ctx has ended is read all the same, as a read of a terminal cannot be cut off.
+func (a *app) ask(ctx context.Context, question string) (yes bool, err error) {
 	if !ui.IsTerminal(a.streams.In) || !ui.IsTerminal(a.streams.Err) {
-		return false
+		return false, ctx.Err()
 	}
 	_, _ = fmt.Fprint(a.streams.Err, question)
-	answer, _ := bufio.NewReader(a.streams.In).ReadString('\n')
-	return strings.EqualFold(strings.TrimSpace(answer), "yes")
+	answers := make(chan string, 1)
+	go func() {
+		answer, _ := bufio.NewReader(a.streams.In).ReadString('\n')
+		answers <- answer
+	}()
+	select {
+	case answer := <-answers:
+		return strings.EqualFold(strings.TrimSpace(answer), "yes"), nil
+	case <-ctx.Done():
+		_, _ = fmt.Fprintln(a.streams.Err)
+		return false, ctx.Err()
+	}
 }

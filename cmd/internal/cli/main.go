@@ -129,9 +129,11 @@ func (a *app) manager() *cluster.Manager {
 	if dir := a.deps.Env("SKIFF_IMAGE"); dir != "" {
 		built = dir
 	}
+	auto, named := a.deps.AllDrivers(a.home)
 	return &cluster.Manager{
 		Home:       a.home,
 		Drivers:    a.deps.Drivers(a.ctx, a.home),
+		Every:      append(auto, named...),
 		HostKeys:   a.hostKey,
 		Agents:     a.deps.Agents,
 		Kubernetes: a.deps.Kubernetes,

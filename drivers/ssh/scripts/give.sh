@@ -15,7 +15,7 @@ mounted() {
 
 if [ -e $root/put ]; then
 	while read -r path; do
-		rm -f "$path" "${path%/*}/.skiff.part"
+		rm -f "$path" "${path%/*}/.skiff.part" || failed=1
 		if [ -e "$root/replaced$path" ] || [ -L "$root/replaced$path" ]; then
 			mkdir -p "${path%/*}" && cp -a "$root/replaced$path" "$path" || failed=1
 		fi
@@ -36,11 +36,15 @@ for dir in $folders; do
 		rm -rf --one-file-system "$dir" || failed=1
 		continue
 	fi
-	find "$dir" -xdev -depth | while IFS= read -r path; do
-		case $path in
-		"$dir"/*) before "$path" paths || rm -rf --one-file-system "$path" ;;
-		esac
-	done
+	find "$dir" -xdev -depth | (
+		failed=0
+		while IFS= read -r path; do
+			case $path in
+			"$dir"/*) before "$path" paths || rm -rf --one-file-system "$path" || failed=1 ;;
+			esac
+		done
+		exit $failed
+	) || failed=1
 done
 
 for program in iptables ip6tables; do

@@ -27,6 +27,7 @@ else
 		exit 1
 	fi
 	chmod "$2" "$part"
+	sync "$part" # the stamp below must not outlive the content when power is lost
 fi
 mv -fT "$part" "$path"
 echo "$3 $(stat -c '%s %i %.9Z' "$path") $path" >>$root/stamps
