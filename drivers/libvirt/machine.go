@@ -233,14 +233,8 @@ func (m *Machine) define(ctx context.Context, c connection) error {
 // Pause stops the guest's processors and leaves it in memory; Start lets it go on.
 func (m *Machine) Pause(ctx context.Context) error {
 	err := m.driver.do(ctx, m.driver.limits.act, func(_ context.Context, c connection) error {
-		exists, err := m.exists(c)
-		if err == nil && !exists {
-			err = errors.New("it does not exist")
-		}
-		if err != nil {
-			return err
-		}
-		switch now, err := c.Condition(m.domain); {
+		now, err := m.condition(c)
+		switch {
 		case err != nil || now == paused:
 			return err
 		case now != running:
@@ -252,6 +246,38 @@ func (m *Machine) Pause(ctx context.Context) error {
 		return fmt.Errorf("pause machine %q: %w", m.spec.Name, err)
 	}
 	return nil
+}
+
+// Unpause lets a guest go on whose processors stand still. It waits for whoever saves the guest's memory.
+func (m *Machine) Unpause(ctx context.Context) error {
+	err := m.locked(ctx, func() error {
+		return m.driver.do(ctx, m.driver.limits.act, func(_ context.Context, c connection) error {
+			now, err := m.condition(c)
+			switch {
+			case err != nil || now == running:
+				return err
+			case now != paused && now != suspended:
+				return fmt.Errorf("it is %s", now)
+			}
+			return m.letRun(c)
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("unpause machine %q: %w", m.spec.Name, err)
+	}
+	return nil
+}
+
+// condition asks libvirt about a machine that must exist.
+func (m *Machine) condition(c connection) (condition, error) {
+	exists, err := m.exists(c)
+	if err == nil && !exists {
+		err = errors.New("it does not exist")
+	}
+	if err != nil {
+		return off, err
+	}
+	return c.Condition(m.domain)
 }
 
 const endTick = 200 * time.Millisecond
