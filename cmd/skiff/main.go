@@ -61,5 +61,5 @@ func runAgent(ctx context.Context, configFile string) error {
 	if err != nil {
 		return err
 	}
-	return agent.Run(ctx, config, os.Stderr)
+	return agent.Run(ctx, config, os.Stderr, nil)
 }
