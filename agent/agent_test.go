@@ -33,7 +33,7 @@ func runAgent(file string) int {
 	defer stop()
 	c, err := agent.Load(file)
 	if err == nil {
-		err = agent.Run(ctx, c, os.Stderr)
+		err = agent.Run(ctx, c, os.Stderr, nil)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -260,7 +260,7 @@ func TestOneAgentPerCluster(t *testing.T) {
 	t.Parallel()
 	c := config(t, "127.77.237.1")
 	client := spawn(t, c)
-	if err := agent.Run(t.Context(), c, io.Discard); !errors.Is(err, agent.ErrRunning) {
+	if err := agent.Run(t.Context(), c, io.Discard, nil); !errors.Is(err, agent.ErrRunning) {
 		t.Errorf("Run: got %v, want ErrRunning", err)
 	}
 	status(t, client) // the first is unharmed
@@ -291,7 +291,7 @@ func TestRefusesBadConfigurations(t *testing.T) {
 	t.Parallel()
 	c := config(t, "192.168.1.1")
 	c.GuestMAC, c.Guest = "nonsense", netip.Addr{}
-	err := agent.Run(t.Context(), c, io.Discard)
+	err := agent.Run(t.Context(), c, io.Discard, nil)
 	for _, want := range []string{"192.168.1.1", "guestMAC", "guest:"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q in it", err, want)

@@ -3,21 +3,28 @@ package agent
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
 	"sync"
+	"time"
 )
 
 // maxKubeconfig is how many bytes of kubeconfig are taken.
 const maxKubeconfig = 1 << 20
 
+// maxLimit is how many bytes of a time are taken.
+const maxLimit = 64
+
 // api is the agent's side of Client.
 type api struct {
-	status func(ctx context.Context) Status
-	watch  func(kubeconfig []byte) error
-	stop   func()
+	status    func(ctx context.Context) Status
+	watch     func(kubeconfig []byte) error
+	autoPause func(ctx context.Context, limit time.Duration) error
+	wake      func(ctx context.Context) error
+	stop      func()
 
 	mu      sync.Mutex
 	waiting []net.Conn // those who asked for the end; closing tells them
@@ -30,19 +37,38 @@ func (a *api) handler() http.Handler {
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(a.status(r.Context()))
 	})
-	mux.HandleFunc("PUT /v1/kubernetes", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("PUT /v1/kubernetes", done(func(w http.ResponseWriter, r *http.Request) error {
 		kubeconfig, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxKubeconfig))
-		if err == nil {
-			err = a.watch(kubeconfig)
+		if err != nil {
+			return err
+		}
+		return a.watch(kubeconfig)
+	}))
+	mux.HandleFunc("PUT /v1/auto-pause", done(func(w http.ResponseWriter, r *http.Request) error {
+		var limit time.Duration
+		err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxLimit)).Decode(&limit)
+		if err == nil && limit < 0 {
+			err = fmt.Errorf("%s is less than nothing", limit)
 		}
 		if err != nil {
+			return err
+		}
+		return a.autoPause(r.Context(), limit)
+	}))
+	mux.HandleFunc("POST /v1/wake", done(func(_ http.ResponseWriter, r *http.Request) error { return a.wake(r.Context()) }))
+	mux.HandleFunc("POST /v1/shutdown", a.shutdown)
+	return mux
+}
+
+// done answers with nothing but the error of do.
+func done(do func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if err := do(w, r); err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
 		w.WriteHeader(http.StatusNoContent)
-	})
-	mux.HandleFunc("POST /v1/shutdown", a.shutdown)
-	return mux
+	}
 }
 
 // shutdown begins the end and leaves the answer open: the caller reads until the agent has ended.

@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // Status is what an agent says of itself.
@@ -27,6 +28,10 @@ type Status struct {
 	Offline   bool        `json:"offline"`
 	Watching  bool        `json:"watching"` // WatchKubernetes has been called
 	Health    Health      `json:"health"`
+	// AutoPause is as of the method of that name. Asleep says that the machine is paused for it, and the next who asks
+	// something of it wakes it; its health is not looked at then.
+	AutoPause time.Duration `json:"autoPause,omitempty"`
+	Asleep    bool          `json:"asleep,omitempty"`
 }
 
 // Health says what is wrong with parts of the guest, one sentence each. Empty means that the part answers.
@@ -69,6 +74,22 @@ func (c *Client) ping(ctx context.Context) error {
 // API server that does not answer is tried again until it does.
 func (c *Client) WatchKubernetes(ctx context.Context, kubeconfig []byte) error {
 	return c.call(ctx, http.MethodPut, "/v1/kubernetes", kubeconfig, nil)
+}
+
+// AutoPause makes the agent pause the machine when nobody has asked anything of it for that long, from now on, and wake it
+// for the next who does. With 0 it lets the machine go: it pauses it no more, and one that is paused is left so and not woken.
+func (c *Client) AutoPause(ctx context.Context, limit time.Duration) error {
+	body, err := json.Marshal(limit)
+	if err != nil {
+		return err
+	}
+	return c.call(ctx, http.MethodPut, "/v1/auto-pause", body, nil)
+}
+
+// Wake wakes a machine that is asleep, as somebody does who asks something of it, and returns once it is awake; nil when
+// it is not asleep.
+func (c *Client) Wake(ctx context.Context) error {
+	return c.call(ctx, http.MethodPost, "/v1/wake", nil, nil)
 }
 
 // Shutdown ends the agent and returns once it has let go of its sockets and ports; nil when none runs.

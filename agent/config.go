@@ -1,6 +1,6 @@
 // Package agent is the background process of one cluster on the host. It runs the virtual network that the machine joins,
-// publishes ports of the guest and Services of Kubernetes on the cluster's loopback address, and serves a registry mirror
-// inside the network. Other processes of skiff start it with Spawn and talk to it through a Client. Of Kubernetes it knows
+// publishes ports of the guest and Services of Kubernetes on the cluster's loopback address, serves a registry mirror
+// inside the network, and pauses a machine of which nobody asks anything. Other processes of skiff start it with Spawn and talk to it through a Client. Of Kubernetes it knows
 // Services, and whether the API server answers; machines it leaves to drivers.
 package agent
 
@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/google/renameio/v2"
 
@@ -32,8 +33,10 @@ type Config struct {
 	Mirror        string     `json:"mirror,omitempty"` // folder of an OCI image layout with the bundle's images; may be empty
 	Cache         string     `json:"cache,omitempty"`  // folder of the mirror's cache, shared by all agents; empty: none
 	Offline       bool       `json:"offline,omitempty"`
-	SSH           *SSH       `json:"ssh,omitempty"` // instead of a virtual network; NetworkSocket and GuestMAC are not used then
-	Ports         []Port     `json:"ports"`         // published as long as the agent runs; a taken one keeps it from starting
+	// AutoPause is how long nobody asks anything of the machine before it is paused; 0: for ever. See Client.AutoPause.
+	AutoPause time.Duration `json:"autoPause,omitempty"`
+	SSH       *SSH          `json:"ssh,omitempty"` // instead of a virtual network; NetworkSocket and GuestMAC are not used then
+	Ports     []Port        `json:"ports"`         // published as long as the agent runs; a taken one keeps it from starting
 }
 
 // Port is one TCP port of the guest that every cluster publishes.
@@ -92,6 +95,9 @@ func (c Config) validate() error {
 		problems = append(problems, c.SSH.validate())
 	} else if _, err := net.ParseMAC(c.GuestMAC); err != nil {
 		problems = append(problems, fmt.Errorf("guestMAC: %w", err))
+	}
+	if c.AutoPause < 0 {
+		problems = append(problems, fmt.Errorf("autoPause: %s is less than nothing", c.AutoPause))
 	}
 	for i, port := range c.Ports {
 		if port.Host == 0 || port.Guest == 0 {

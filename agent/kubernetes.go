@@ -18,6 +18,7 @@ import (
 
 	"github.com/skiff-k8s/skiff/agent/publish"
 	"github.com/skiff-k8s/skiff/agent/services"
+	"github.com/skiff-k8s/skiff/agent/sleep"
 )
 
 const (
@@ -29,6 +30,8 @@ const (
 type watcher struct {
 	config    Config
 	link      link
+	dial      published
+	sleeper   *sleep.Sleeper
 	publisher *publish.Publisher
 	log       *slog.Logger
 
@@ -44,7 +47,7 @@ func (w *watcher) watch(ctx context.Context, kubeconfig []byte) error {
 	if err != nil {
 		return fmt.Errorf("read the kubeconfig: %w", err)
 	}
-	config.Dial = w.dial
+	config.Dial = w.reach
 	config.UserAgent = "skiff-agent"
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
@@ -83,19 +86,13 @@ func (w *watcher) place() services.Place {
 	return services.Place{Address: w.config.Address, Guest: w.config.Guest, Joined: w.config.Joined, Reserved: reserved}
 }
 
-// dial reaches the API server. The kubeconfig names the address where it is published; from here the way through the
-// virtual network is shorter and does not depend on that.
-func (w *watcher) dial(ctx context.Context, protocol, address string) (net.Conn, error) {
-	target, err := netip.ParseAddrPort(address)
-	if err == nil && target.Addr() == w.config.Address {
-		for _, port := range w.config.Ports {
-			if port.Host == target.Port() {
-				return w.link.DialContext(ctx, netip.AddrPortFrom(w.config.Guest, port.Guest))
-			}
-		}
+// reach connects to the API server. While the machine sleeps it waits, so that a watch that was lost meanwhile goes on as soon
+// as somebody else has woken the machine, and not when its next attempt is due.
+func (w *watcher) reach(ctx context.Context, protocol, address string) (net.Conn, error) {
+	if err := w.sleeper.Awake(ctx); err != nil {
+		return nil, err
 	}
-	var dialer net.Dialer
-	return dialer.DialContext(ctx, protocol, address)
+	return w.dial.DialContext(ctx, protocol, address)
 }
 
 // stop ends the watch, if there is one, and waits for it.
@@ -116,6 +113,10 @@ func (w *watcher) health(ctx context.Context) (health Health, watching bool) {
 	if !w.link.Connected() {
 		const off = "no machine is connected to the network"
 		return Health{Kubelet: off, APIServer: off}, client != nil
+	}
+	if w.sleeper.Asleep() {
+		const paused = "the machine is paused until somebody asks something of it"
+		return Health{Kubelet: paused, APIServer: paused}, client != nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()

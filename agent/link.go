@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -39,12 +40,22 @@ func newLink(c Config, log *slog.Logger) (link, error) {
 	return sshLink{tunnel.New(target, c.SSH.Mirror, c.SSH.Place, log)}, nil
 }
 
+// dialTimeout is how long a guest may take to accept a connection.
+const dialTimeout = 15 * time.Second
+
 type virtualLink struct {
 	*network.Network
 	socket string
 }
 
 var _ link = virtualLink{}
+
+// DialContext gives up a guest that does not answer within dialTimeout.
+func (v virtualLink) DialContext(ctx context.Context, address netip.AddrPort) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	return v.Network.DialContext(ctx, address)
+}
 
 func (v virtualLink) open(ctx context.Context, group *errgroup.Group) (net.Listener, error) {
 	machines, err := listen(v.socket)
@@ -58,6 +69,13 @@ func (v virtualLink) open(ctx context.Context, group *errgroup.Group) (net.Liste
 type sshLink struct{ *tunnel.Tunnel }
 
 var _ link = sshLink{}
+
+// DialContext gives up a machine that does not answer within dialTimeout.
+func (s sshLink) DialContext(ctx context.Context, address netip.AddrPort) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	return s.Tunnel.DialContext(ctx, address)
+}
 
 func (s sshLink) open(ctx context.Context, group *errgroup.Group) (net.Listener, error) {
 	group.Go(func() error { s.Run(ctx); return nil })

@@ -19,6 +19,7 @@ import (
 
 	"github.com/skiff-k8s/skiff/agent/mirror"
 	"github.com/skiff-k8s/skiff/agent/publish"
+	"github.com/skiff-k8s/skiff/agent/sleep"
 	"github.com/skiff-k8s/skiff/fail"
 )
 
@@ -31,7 +32,10 @@ var ErrRunning = errors.New("another agent runs for this cluster")
 // Run is the agent: it returns when ctx ends or a client asks for the end, and its sockets are gone then. It fails with
 // ErrRunning when the cluster has an agent already, and with fail.PortInUse when one of c.Ports is taken. What it does is
 // logged to log, one line each.
-func Run(ctx context.Context, c Config, log io.Writer) (err error) {
+//
+// machines gives the hands on the cluster's machine, by which it is paused and woken; nil when there are none. They reach
+// the machine with the Dialer that they are given: connections to the published ports would count as somebody's.
+func Run(ctx context.Context, c Config, log io.Writer, machines func(Dialer) sleep.Machine) (err error) {
 	logger := slog.New(slog.NewTextHandler(log, nil))
 	ready := readyPipe()
 	defer func() { ready.failed(err) }()
@@ -50,11 +54,12 @@ func Run(ctx context.Context, c Config, log io.Writer) (err error) {
 	defer unlock()
 	defer cancel()
 
-	a, err := build(ctx, c, logger)
+	a, err := build(ctx, c, logger, machines)
 	if err != nil {
 		return err
 	}
 	api.status, api.watch = a.status, func(kubeconfig []byte) error { return a.kubernetes.watch(ctx, kubeconfig) }
+	api.autoPause, api.wake = a.sleeper.SetLimit, a.wake
 	logger.Info("the agent starts", "profile", c.Profile, "address", c.Address, "pid", os.Getpid(), "offline", c.Offline)
 	err = a.serve(ctx, api.handler(), ready)
 	logger.Info("the agent ends", "err", err)
@@ -88,17 +93,24 @@ type agent struct {
 	config     Config
 	log        *slog.Logger
 	link       link
+	sleeper    *sleep.Sleeper
 	publisher  *publish.Publisher
 	mirror     http.Handler
 	kubernetes *watcher
 }
 
-func build(ctx context.Context, c Config, log *slog.Logger) (*agent, error) {
+func build(ctx context.Context, c Config, log *slog.Logger, machines func(Dialer) sleep.Machine) (*agent, error) {
 	link, err := newLink(c, log)
 	if err != nil {
 		return nil, err
 	}
-	publisher, err := publish.New(ctx, c.Address, link, log)
+	dial := published{config: c, link: link}
+	var machine sleep.Machine
+	if machines != nil {
+		machine = machines(dial.DialContext)
+	}
+	sleeper := sleep.New(ctx, machine, c.AutoPause, log)
+	publisher, err := publish.New(ctx, c.Address, sleep.Watch(link, sleeper, kinds(c)), log)
 	if err != nil {
 		return nil, err
 	}
@@ -107,8 +119,8 @@ func build(ctx context.Context, c Config, log *slog.Logger) (*agent, error) {
 		return nil, err
 	}
 	return &agent{
-		config: c, log: log, link: link, publisher: publisher, mirror: images,
-		kubernetes: &watcher{config: c, link: link, publisher: publisher, log: log},
+		config: c, log: log, link: link, sleeper: sleeper, publisher: publisher, mirror: pulling(images, sleeper),
+		kubernetes: &watcher{config: c, link: link, dial: dial, sleeper: sleeper, publisher: publisher, log: log},
 	}, nil
 }
 
@@ -123,6 +135,7 @@ func (a *agent) serve(ctx context.Context, api http.Handler, ready *pipe) error 
 	// From here on everything is closed by ctx, also when a later step fails.
 	err := a.publisher.Fix(fixed) //nolint:contextcheck // listeners end with the Publisher's context, which is Run's
 	group.Go(func() error { a.publisher.Run(ctx); return nil })
+	group.Go(func() error { a.sleeper.Run(ctx); return nil })
 	if err == nil {
 		err = a.open(ctx, group, api)
 	}
@@ -156,8 +169,17 @@ func (a *agent) status(ctx context.Context) Status {
 	return Status{
 		PID: os.Getpid(), Version: version(), Profile: a.config.Profile, Address: a.config.Address, LogFile: a.config.LogFile,
 		Published: a.publisher.Published(), Connected: a.link.Connected(), Offline: a.config.Offline,
-		Watching: watching, Health: health,
+		Watching: watching, Health: health, AutoPause: a.sleeper.Limit(), Asleep: a.sleeper.Asleep(),
 	}
+}
+
+func (a *agent) wake(ctx context.Context) error {
+	end, err := a.sleeper.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	end()
+	return nil
 }
 
 func version() string {

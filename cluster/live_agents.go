@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"time"
 
 	"github.com/skiff-k8s/skiff/agent"
 )
@@ -27,6 +28,16 @@ func (LiveAgents) Status(ctx context.Context, socket string) (agent.Status, erro
 // Watch implements Agents.
 func (LiveAgents) Watch(ctx context.Context, socket string, kubeconfig []byte) error {
 	return agent.Dial(socket).WatchKubernetes(ctx, kubeconfig)
+}
+
+// AutoPause implements Agents.
+func (LiveAgents) AutoPause(ctx context.Context, socket string, limit time.Duration) error {
+	return agent.Dial(socket).AutoPause(ctx, limit)
+}
+
+// Wake implements Agents.
+func (LiveAgents) Wake(ctx context.Context, socket string) error {
+	return agent.Dial(socket).Wake(ctx)
 }
 
 // Stop implements Agents.

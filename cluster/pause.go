@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 
 	"github.com/skiff-k8s/skiff/drivers"
 	"github.com/skiff-k8s/skiff/fail"
@@ -9,14 +10,20 @@ import (
 )
 
 // Pause halts the cluster's machine, which keeps its memory and uses no processor then. It reports whether it ran before.
+// Nothing but Unpause and Start lets it go on: one that its agent has paused is not woken any more.
 func (m *Manager) Pause(ctx context.Context, profile string, sink Sink) (paused bool, err error) {
 	return m.halting(ctx, profile, machine.Running, Event{Step: "pause", Text: "Pause machine " + profile}, sink,
-		func(vm machine.Machine, _ Target) error {
+		func(vm machine.Machine, c Target) error {
 			pauser, ok := vm.(drivers.Pauser)
 			if !ok {
-				return cannot("pause cluster "+profile, "pause a machine", "qemu and libvirt")
+				return cannot("pause cluster "+profile, pauses, pausers)
 			}
-			return wrap(fail.MachineFailed, pauser.Pause(ctx), "pause cluster %s", profile)
+			err := pauser.Pause(ctx)
+			if err == nil {
+				return nil
+			}
+			back := m.tell(context.WithoutCancel(ctx), c.Config, c.Config.AutoPause.Duration())
+			return wrap(fail.MachineFailed, errors.Join(err, back), "pause cluster %s", profile)
 		})
 }
 
@@ -28,7 +35,10 @@ func (m *Manager) Unpause(ctx context.Context, profile string, sink Sink) (unpau
 			return err
 		}
 		err := rouse(ctx, m.Kubernetes, vm, c, func(string, int64, int64) {})
-		return wrap(fail.MachineFailed, err, "set the clock of cluster %s", profile)
+		if err != nil {
+			return wrap(fail.MachineFailed, err, "set the clock of cluster %s", profile)
+		}
+		return m.tell(ctx, c.Config, c.Config.AutoPause.Duration())
 	})
 }
 
@@ -44,6 +54,11 @@ func (m *Manager) halting(ctx context.Context, profile string, from machine.Stat
 		return false, err
 	}
 	defer release()
+	if from == machine.Running { // the agent lets the machine go before it is looked at: it might be about to wake it
+		if err := m.tell(ctx, c, 0); err != nil {
+			return false, err
+		}
+	}
 	vm, _, err := m.machine(c)
 	if err != nil {
 		return false, err

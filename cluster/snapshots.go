@@ -96,9 +96,7 @@ func (m *Manager) SaveSnapshot(ctx context.Context, o SaveOptions, sink Sink) (S
 	var saved drivers.Snapshot
 	step := Event{Profile: o.Profile, Step: "snapshot", Index: 1, Steps: 1, Text: "Save snapshot " + o.Name + " of cluster " + o.Profile}
 	err = inStep(step, sink, func() error {
-		if _, err := m.Machine(ctx, o.Profile); err == nil {
-			flush(ctx, vm)
-		}
+		m.flush(ctx, vm, o.Profile)
 		saved, err = able.SaveSnapshot(ctx, o.Name, content)
 		if errors.Is(err, fs.ErrExist) {
 			return fail.New(fail.SnapshotExists, "save snapshot "+o.Name, "cluster %s has one of that name", o.Profile).

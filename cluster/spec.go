@@ -94,6 +94,7 @@ func (m *Manager) agentConfig(c config.Cluster) agent.Config {
 		Mirror:        filepath.Join(m.Home.BaseImage(c.Image), images.MirrorName),
 		Cache:         m.Home.MirrorCache(),
 		Offline:       c.Offline,
+		AutoPause:     c.AutoPause.Duration(),
 		Ports: []agent.Port{
 			{Name: "ssh", Host: sshPort, Guest: 22},
 			{Name: "apiserver", Host: apiPort, Guest: apiPort},

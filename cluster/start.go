@@ -36,7 +36,8 @@ type Wanted struct {
 	FeatureGates      []string // as config.ParseFeatureGates reads them
 	Addons            []string
 	Offline           *bool
-	SSH               *config.SSH // a machine that exists; without a host key, and without an address to keep that of an existing cluster
+	AutoPause         *time.Duration // 0: never
+	SSH               *config.SSH    // a machine that exists; without a host key, and without an address to keep that of an existing cluster
 }
 
 // StartOptions says how to start.
@@ -120,6 +121,7 @@ func (m *Manager) settle(ctx context.Context, o StartOptions) (c config.Cluster,
 	set(&c.LibvirtURI, o.Wanted.LibvirtURI)
 	set(&c.Network, o.Wanted.Network)
 	set(&c.Offline, o.Wanted.Offline)
+	set(&c.AutoPause, (*config.Duration)(o.Wanted.AutoPause))
 	c.APIServerNames = union(c.APIServerNames, o.Wanted.APIServerNames)
 	c.APIServerIPs = union(c.APIServerIPs, o.Wanted.APIServerIPs)
 	c.ExtraConfig = union(c.ExtraConfig, o.Wanted.ExtraConfig)
@@ -150,6 +152,7 @@ func (m *Manager) settle(ctx context.Context, o StartOptions) (c config.Cluster,
 		driver, err = m.driver(c)
 	}
 	if err == nil {
+		problems = append(problems, sleeps(c, driver))
 		err = works(ctx, driver)
 	}
 	problems = append(problems, err)

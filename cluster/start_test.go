@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/skiff-k8s/skiff/agent"
 	"github.com/skiff-k8s/skiff/cluster"
@@ -133,6 +134,15 @@ func TestPlans(t *testing.T) {
 			w.pauses()
 			w.killAgent()
 		}},
+		{name: "asleep", before: func(w *world) {
+			w.sleeps()
+		}},
+		{name: "paused-with-auto-pause", before: func(w *world) { // by hand, so that its agent has let it go
+			w.starts(w.pausing(30 * time.Minute))
+			w.pauses()
+		}},
+		{name: "running-auto-pause", before: func(w *world) { w.starts(w.options()) }, options: func(o *cluster.StartOptions) { o.Wanted.AutoPause = new(90 * time.Minute) }},
+		{name: "running-auto-pause-off", before: func(w *world) { w.starts(w.pausing(time.Hour)) }, options: func(o *cluster.StartOptions) { o.Wanted.AutoPause = new(time.Duration(0)) }},
 		{name: "agent-dead-plain", before: func(w *world) {
 			w.driver.Plain = true
 			w.starts(w.options())

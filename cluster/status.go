@@ -58,12 +58,15 @@ func (m *Manager) Status(ctx context.Context, profile string) (Status, error) {
 	defer cancel()
 	asking.Go(func() { answer, agentErr = m.Agents.Status(limited, files.AgentSocket()) })
 	state, err := vm.State(ctx)
-	if state != machine.Running {
+	if state != machine.Running && (state != machine.Paused || c.AutoPause == 0) {
 		cancel()
 	}
 	asking.Wait()
 	if err != nil {
 		status.Note = err.Error()
+	}
+	if state == machine.Running && agentErr == nil && answer.Asleep { // it was paused between the two answers
+		state = machine.Paused
 	}
 	status.Host = map[machine.State]string{
 		machine.Running: Running, machine.Paused: Paused, machine.Stopped: Stopped, machine.Broken: "Error",
@@ -81,12 +84,19 @@ func (m *Manager) Status(ctx context.Context, profile string) (Status, error) {
 	if state == machine.Paused {
 		status.Kubelet, status.APIServer = Paused, Paused
 		status.Note = "it is paused; `skiff unpause -p " + profile + "` lets it go on"
+		switch {
+		case c.AutoPause == 0:
+		case agentErr != nil:
+			status.Note = lostAgent(profile)
+		case answer.Asleep:
+			status.Note = "nobody asked anything of it for " + brief(answer.AutoPause) + ", so it is paused; whoever does so next wakes it"
+		}
 	}
 	if state != machine.Running {
 		return status, nil
 	}
 	if agentErr != nil {
-		status.Note = "its agent has ended; `skiff start -p " + profile + "` starts it again"
+		status.Note = lostAgent(profile)
 		return status, nil
 	}
 	if answer.Health.Kubelet == "" {
@@ -101,6 +111,10 @@ func (m *Manager) Status(ctx context.Context, profile string) (Status, error) {
 		}
 	}
 	return status, nil
+}
+
+func lostAgent(profile string) string {
+	return "its agent has ended; `skiff start -p " + profile + "` starts it again"
 }
 
 // Listed is one cluster of a list.
@@ -133,28 +147,45 @@ func (m *Manager) List(ctx context.Context, live bool) ([]Listed, error) {
 	return list, nil
 }
 
-// running returns a cluster whose machine runs and whose agent answers, or fail.ClusterNotRunning.
+// running returns a cluster whose machine runs and whose agent answers, or fail.ClusterNotRunning. A machine that is asleep
+// is woken.
 func (m *Manager) running(ctx context.Context, profile string) (config.Cluster, machine.Machine, error) {
-	c, err := m.Load(profile)
-	if err != nil {
-		return c, nil, err
+	c, vm, asleep, err := m.there(ctx, profile)
+	if err != nil || !asleep {
+		return c, vm, err
 	}
-	vm, _, err := m.machine(c)
+	err = m.Agents.Wake(ctx, m.Home.Cluster(profile).AgentSocket())
+	return c, vm, wrap(fail.MachineFailed, err, "wake cluster %s", profile)
+}
+
+// there returns a cluster whose machine runs, or is asleep, and whose agent answers, or fail.ClusterNotRunning.
+func (m *Manager) there(ctx context.Context, profile string) (c config.Cluster, vm machine.Machine, asleep bool, err error) {
+	c, err = m.Load(profile)
 	if err != nil {
-		return c, nil, err
+		return c, nil, false, err
+	}
+	if vm, _, err = m.machine(c); err != nil {
+		return c, nil, false, err
 	}
 	state, err := vm.State(ctx)
 	if err != nil {
-		return c, nil, wrap(fail.MachineFailed, err, "use cluster %s", profile)
+		return c, nil, false, wrap(fail.MachineFailed, err, "use cluster %s", profile)
 	}
-	if state != machine.Running {
-		return c, nil, notRunning(profile, state)
+	switch state {
+	case machine.Running:
+		_, err = m.Agents.Status(ctx, m.Home.Cluster(profile).AgentSocket())
+	case machine.Paused:
+		if asleep, err = m.asleep(ctx, c); err == nil && !asleep {
+			return c, nil, false, notRunning(profile, state)
+		}
+	default:
+		return c, nil, false, notRunning(profile, state)
 	}
-	if _, err = m.Agents.Status(ctx, m.Home.Cluster(profile).AgentSocket()); err == nil {
-		return c, vm, nil
+	if err != nil {
+		return c, nil, false, fail.New(fail.ClusterNotRunning, "use cluster "+profile, "its machine is there without its agent, which has ended").
+			WithNext("skiff start -p %s", profile)
 	}
-	return c, nil, fail.New(fail.ClusterNotRunning, "use cluster "+profile, "its machine runs without its agent, which has ended").
-		WithNext("skiff start -p %s", profile)
+	return c, vm, asleep, nil
 }
 
 // notRunning is the error of a cluster whose machine is in another state than running.
@@ -193,7 +224,7 @@ func (m *Manager) Kubectl(ctx context.Context, profile string) (tool, kubeconfig
 
 // Published tells what of a running cluster answers on its address, and what should and does not.
 func (m *Manager) Published(ctx context.Context, profile string) ([]agent.Published, error) {
-	if _, _, err := m.running(ctx, profile); err != nil {
+	if _, _, _, err := m.there(ctx, profile); err != nil { // to list them is to ask nothing of the machine
 		return nil, err
 	}
 	status, err := m.Agents.Status(ctx, m.Home.Cluster(profile).AgentSocket())

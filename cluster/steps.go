@@ -51,6 +51,7 @@ func (s *start) plan() Plan {
 	add(!works && (!resumes || !s.config.Provisioned), s.kubernetes())
 	watched := !boots && !rekeyed && s.seen.agent != nil && s.seen.agent.Watching
 	add(!watched, s.services())
+	add(s.seen.agent != nil && !rekeyed && s.told() != s.config.AutoPause.Duration(), s.autoPause())
 	add(s.wantsContext(), s.context())
 	add((!works || !watched) && !s.options.NoWait, s.wait())
 	for _, addon := range s.config.Addons {

@@ -25,8 +25,14 @@ const (
 )
 
 // flush lets the guest write to its disk what it still has in its memory alone, so that nothing is lost should the saved
-// memory turn out to be of no use.
-func flush(ctx context.Context, vm machine.Machine) {
+// memory turn out to be of no use. One that is paused is not woken for it.
+func (m *Manager) flush(ctx context.Context, vm machine.Machine, profile string) {
+	if state, err := vm.State(ctx); err != nil || state != machine.Running {
+		return
+	}
+	if _, err := m.Agents.Status(ctx, m.Home.Cluster(profile).AgentSocket()); err != nil {
+		return // there is no way in
+	}
 	ctx, cancel := context.WithTimeout(ctx, syncLimit)
 	defer cancel()
 	_, _ = vm.Run(ctx, machine.Cmd{Args: []string{"sync"}})
@@ -36,11 +42,7 @@ func flush(ctx context.Context, vm machine.Machine) {
 func (m *Manager) suspendMachine(ctx context.Context, vm machine.Machine, suspender drivers.Suspender, profile string, sink Sink) error {
 	step := Event{Profile: profile, Step: "suspend", Index: 1, Steps: 1, Text: "Suspend machine " + profile}
 	emit(sink, step, Began)
-	if state, err := vm.State(ctx); err == nil && state == machine.Running {
-		if _, err := m.Agents.Status(ctx, m.Home.Cluster(profile).AgentSocket()); err == nil { // else there is no way in
-			flush(ctx, vm)
-		}
-	}
+	m.flush(ctx, vm, profile)
 	err := wrap(fail.MachineFailed, suspender.Suspend(ctx), "suspend cluster %s", profile)
 	if err != nil {
 		step.Err = err
@@ -146,7 +148,7 @@ func (s *start) wake(ctx context.Context, report Report) error {
 }
 
 // rouse sets a machine right that goes on from an earlier time.
-func rouse(ctx context.Context, kubernetes Kubernetes, vm machine.Machine, c Target, report Report) error {
+func rouse(ctx context.Context, kubernetes Kubernetes, vm machine.Runner, c Target, report Report) error {
 	ctx, cancel := context.WithTimeout(ctx, resumeLimit)
 	defer cancel()
 	if err := machine.Wait(ctx, vm); err != nil {

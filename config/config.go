@@ -51,7 +51,8 @@ type Cluster struct {
 	FeatureGates      []string   `json:"featureGates,omitempty"` // as ParseFeatureGates reads them
 	Addons            []string   `json:"addons,omitempty"`
 	Offline           bool       `json:"offline,omitempty"`
-	SSH               *SSH       `json:"ssh,omitempty"` // a machine that exists already; nil for those that a driver makes
+	AutoPause         Duration   `json:"autoPause,omitempty"` // without a request, until the machine is paused; 0: never
+	SSH               *SSH       `json:"ssh,omitempty"`       // a machine that exists already; nil for those that a driver makes
 	Created           time.Time  `json:"created"`
 	// NetworkAddress is the machine's in Network; it is known once there is a machine.
 	NetworkAddress netip.Prefix `json:"networkAddress,omitzero"`
@@ -101,6 +102,8 @@ func Parse(content []byte) (Cluster, error) {
 		err = fmt.Errorf("address %q is not a loopback address", c.Address)
 	case c.SSH != nil && (!c.SSH.Address.IsValid() || c.SSH.User == "" || c.SSH.KeyFile == "" || c.SSH.HostKey == ""):
 		err = errors.New("ssh: address, user, keyFile and hostKey must be there")
+	case c.AutoPause < 0:
+		err = fmt.Errorf("autoPause: %s is less than nothing", c.AutoPause)
 	case c.Image == "" || c.CPUs < 1 || c.MemoryMiB < 1 || c.DiskBytes < 1:
 		err = errors.New("image, cpus, memoryMiB and diskBytes must be there")
 	default:

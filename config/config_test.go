@@ -18,7 +18,7 @@ func example() config.Cluster {
 	return config.Cluster{
 		Profile: "dev", Driver: "qemu", CPUs: 2, MemoryMiB: 2048, DiskBytes: 20 << 30, KubernetesVersion: "v1.37.2", Image: "abc",
 		Network: "lan", NetworkAddress: netip.MustParsePrefix("192.168.150.254/24"),
-		Address: netip.MustParseAddr("127.77.3.1"), APIServerNames: []string{"x.test"}, Addons: []string{"ingress"}, Offline: true,
+		Address: netip.MustParseAddr("127.77.3.1"), APIServerNames: []string{"x.test"}, Addons: []string{"ingress"}, Offline: true, AutoPause: config.Duration(30 * time.Minute),
 		Created: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Provisioned: true,
 	}
 }
@@ -209,4 +209,35 @@ func leaves(err error) []error {
 		return nil
 	}
 	return []error{err}
+}
+
+func TestAutoPause(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]time.Duration{
+		"": 0, "off": 0, "0": 0, "false": 0, "30m": 30 * time.Minute, "1m": time.Minute, "1h30m": 90 * time.Minute,
+	} {
+		if got, err := config.AutoPause(text); err != nil || got != want {
+			t.Errorf("%q: got %s and error %v, want %s", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"30", "soon", "59s", "-1h"} {
+		if got, err := config.AutoPause(text); !fail.Is(err, fail.FlagInvalid) || got != 0 {
+			t.Errorf("%q: got %s and error %v, want %s", text, got, err, fail.FlagInvalid)
+		}
+	}
+}
+
+func TestDuration(t *testing.T) {
+	t.Parallel()
+	for want, d := range map[string]time.Duration{
+		"0s": 0, "30m": 30 * time.Minute, "2h": 2 * time.Hour, "1h30m": 90 * time.Minute, "1m30s": 90 * time.Second, "10m": 10 * time.Minute, "100ms": 100 * time.Millisecond,
+	} {
+		if got := config.Duration(d).String(); got != want {
+			t.Errorf("%s: got %q, want %q", d, got, want)
+		}
+		var back config.Duration
+		if err := back.UnmarshalText([]byte(want)); err != nil || back.Duration() != d {
+			t.Errorf("%q: got %s and error %v, want %s", want, back, err, d)
+		}
+	}
 }

@@ -96,6 +96,9 @@ type Pauser interface {
 	// Pause halts the guest's processors: the state is Paused then, and Start lets the guest go on. It is nil when the
 	// guest is paused already, and an error when it does not run.
 	Pause(ctx context.Context) error
+	// Unpause is Start for a guest that is paused, and returns once the guest executes. It is nil when the guest does so
+	// already. Whatever happens to the machine meanwhile, it boots none: one that does not run gives an error.
+	Unpause(ctx context.Context) error
 }
 
 // Joiner is a machine that can have an address in a network of the host, beside that in its cluster's virtual network.

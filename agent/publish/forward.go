@@ -6,11 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
-	"time"
 )
-
-// dialTimeout is how long a guest may take to accept a connection.
-const dialTimeout = 15 * time.Second
 
 // serve carries every connection of listener to guest until ctx ends, and returns once all have ended.
 func (p *Publisher) serve(ctx context.Context, listener net.Listener, guest netip.AddrPort) {
@@ -33,9 +29,7 @@ func (p *Publisher) serve(ctx context.Context, listener net.Listener, guest neti
 // carry joins one connection with a new one to guest. When the guest does not answer, the client sees a reset, as it would
 // of a port where nothing listens, rather than an orderly end without an answer.
 func (p *Publisher) carry(ctx context.Context, client net.Conn, guest netip.AddrPort) {
-	dial, cancel := context.WithTimeout(ctx, dialTimeout)
-	server, err := p.network.DialContext(dial, guest)
-	cancel()
+	server, err := p.network.DialContext(ctx, guest)
 	if err != nil {
 		p.log.Debug("the guest refused a connection", "host", client.LocalAddr(), "guest", guest, "err", err)
 		if tcp, ok := client.(*net.TCPConn); ok {

@@ -59,6 +59,7 @@ type Published struct {
 
 // Network is the virtual network as this package needs it.
 type Network interface {
+	// DialContext connects to a TCP address. It gives up by itself when nothing answers there: clients wait as long.
 	DialContext(ctx context.Context, address netip.AddrPort) (net.Conn, error)
 	ForwardUDP(host, guest netip.AddrPort) (io.Closer, error)
 }

@@ -23,6 +23,8 @@ type Agents struct {
 	Faults Faults
 	// Health is what every agent says of its guest.
 	Health agent.Health
+	// Woken, when not nil, is what an agent does to wake its machine.
+	Woken func(ctx context.Context) error
 }
 
 var _ cluster.Agents = Agents{}
@@ -41,7 +43,7 @@ func (a Agents) Start(ctx context.Context, configFile string, c agent.Config) er
 			if err := os.MkdirAll(filepath.Dir(c.APISocket), 0o700); err != nil {
 				return err
 			}
-			return a.write(c.APISocket, agent.Status{PID: os.Getpid(), Profile: c.Profile, Address: c.Address, LogFile: c.LogFile, Health: a.Health})
+			return a.write(c.APISocket, agent.Status{PID: os.Getpid(), Profile: c.Profile, Address: c.Address, LogFile: c.LogFile, Health: a.Health, AutoPause: c.AutoPause})
 		})
 }
 
@@ -96,6 +98,41 @@ func (a Agents) Watch(ctx context.Context, socket string, kubeconfig []byte) err
 		}}
 		return a.write(socket, status)
 	})
+}
+
+// AutoPause implements cluster.Agents.
+func (a Agents) AutoPause(ctx context.Context, socket string, limit time.Duration) error {
+	return a.Faults.do(ctx, "agents.autopause", func() error {
+		return a.change(ctx, socket, func(status *agent.Status) {
+			status.AutoPause, status.Asleep = limit, status.Asleep && limit > 0
+		})
+	})
+}
+
+// Sleep makes the agent say that its machine is asleep; the machine itself is the caller's.
+func (a Agents) Sleep(ctx context.Context, socket string) error {
+	return a.change(ctx, socket, func(status *agent.Status) { status.Asleep = true })
+}
+
+// Wake implements cluster.Agents.
+func (a Agents) Wake(ctx context.Context, socket string) error {
+	return a.Faults.do(ctx, "agents.wake", func() error {
+		if a.Woken != nil {
+			if err := a.Woken(ctx); err != nil {
+				return err
+			}
+		}
+		return a.change(ctx, socket, func(status *agent.Status) { status.Asleep = false })
+	})
+}
+
+func (a Agents) change(ctx context.Context, socket string, how func(*agent.Status)) error {
+	status, err := a.Status(ctx, socket)
+	if err != nil {
+		return err
+	}
+	how(&status)
+	return a.write(socket, status)
 }
 
 // Stop implements cluster.Agents.

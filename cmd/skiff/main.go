@@ -6,11 +6,14 @@ import (
 	"os"
 
 	"github.com/skiff-k8s/skiff/agent"
+	"github.com/skiff-k8s/skiff/agent/sleep"
 	"github.com/skiff-k8s/skiff/cluster"
 	"github.com/skiff-k8s/skiff/cmd/internal/cli"
 	"github.com/skiff-k8s/skiff/drivers"
 	"github.com/skiff-k8s/skiff/drivers/builtin"
 	"github.com/skiff-k8s/skiff/internal/host"
+	"github.com/skiff-k8s/skiff/machine"
+	"github.com/skiff-k8s/skiff/provision/ssh"
 	"github.com/skiff-k8s/skiff/store"
 )
 
@@ -61,5 +64,15 @@ func runAgent(ctx context.Context, configFile string) error {
 	if err != nil {
 		return err
 	}
-	return agent.Run(ctx, config, os.Stderr)
+	home, err := store.Locate(os.Getenv)
+	if err != nil {
+		return err
+	}
+	return agent.Run(ctx, config, os.Stderr, func(dial agent.Dialer) sleep.Machine {
+		return cluster.Hands{
+			Manager: &cluster.Manager{Home: home, Drivers: findDriver(ctx, home), Kubernetes: cluster.LiveKubernetes{}},
+			Profile: config.Profile,
+			Runner:  func(target machine.SSH) cluster.Reached { return ssh.Through(target, ssh.Dial(dial)) },
+		}
+	})
 }

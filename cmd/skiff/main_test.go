@@ -11,6 +11,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/skiff-k8s/skiff/agent"
+	"github.com/skiff-k8s/skiff/agent/sleep"
 	"github.com/skiff-k8s/skiff/cluster"
 	"github.com/skiff-k8s/skiff/cluster/clustertest"
 	"github.com/skiff-k8s/skiff/cmd/internal/cli"
@@ -18,6 +20,7 @@ import (
 	"github.com/skiff-k8s/skiff/drivers/builtin"
 	"github.com/skiff-k8s/skiff/drivers/fake"
 	"github.com/skiff-k8s/skiff/internal/host"
+	"github.com/skiff-k8s/skiff/machine"
 	"github.com/skiff-k8s/skiff/store"
 )
 
@@ -26,6 +29,7 @@ const (
 	envMain   = "SKIFF_TEST_MAIN"   // not empty: this test binary is skiff
 	envFaults = "SKIFF_TEST_FAULTS" // see clustertest.ParseFaults
 	envDriver = "SKIFF_TEST_DRIVER" // fake.Options as JSON
+	envAgents = "SKIFF_TEST_AGENTS" // "live": agents are real ones, on machines that are not
 	envAt     = "SKIFF_TEST_AT"     // "KIND STEP hang" or "KIND STEP kill": at that event of cluster.Event
 )
 
@@ -59,7 +63,7 @@ func fakes() (cli.Deps, error) {
 		}
 	}
 	driver := fake.New(options)
-	return cli.Deps{
+	deps := cli.Deps{
 		Version: "v1.2.3", Commit: "0123abc", Env: os.Getenv,
 		Facts: func() host.Facts { return host.Facts{CPUs: 8, MemoryMiB: 16384, AvailableMiB: 12000} },
 		Drivers: func(ctx context.Context, _ store.Home) func(string) (drivers.Driver, error) {
@@ -75,8 +79,44 @@ func fakes() (cli.Deps, error) {
 		Kubernetes: clustertest.Kubernetes{Faults: faults},
 		RunAgent:   func(context.Context, string) error { return nil },
 		Observe:    observe,
-	}, nil
+	}
+	if os.Getenv(envAgents) != "live" {
+		return deps, nil
+	}
+	deps.Agents, deps.RunAgent, err = liveAgents(driver, deps.Kubernetes)
+	return deps, err
 }
+
+// liveAgents are processes of this binary.
+func liveAgents(driver drivers.Driver, kubernetes cluster.Kubernetes) (cluster.Agents, func(context.Context, string) error, error) {
+	executable, err := os.Executable()
+	if err == nil {
+		err = os.Setenv(envMain, "yes")
+	}
+	run := func(ctx context.Context, configFile string) error {
+		config, err := agent.Load(configFile)
+		if err != nil {
+			return err
+		}
+		home, err := store.Locate(os.Getenv)
+		if err != nil {
+			return err
+		}
+		manager := &cluster.Manager{
+			Home: home, Kubernetes: kubernetes, Drivers: func(string) (drivers.Driver, error) { return driver, nil },
+		}
+		runner := fake.NewRunner(home.Cluster(config.Profile).Logs(), nil)
+		return agent.Run(ctx, config, os.Stderr, func(agent.Dialer) sleep.Machine {
+			return cluster.Hands{Manager: manager, Profile: config.Profile, Runner: func(machine.SSH) cluster.Reached { return open{runner} }}
+		})
+	}
+	return cluster.LiveAgents{Executable: executable}, run, err
+}
+
+// open is a Runner that needs no closing.
+type open struct{ *fake.Runner }
+
+func (open) Close() error { return nil }
 
 // observe does at an event what the environment asks for.
 func observe(ctx context.Context, e cluster.Event) {

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -10,11 +12,13 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/skiff-k8s/skiff/agent"
 	"github.com/skiff-k8s/skiff/cluster/clustertest"
 )
 
@@ -46,6 +50,7 @@ func setup(env *testscript.Env) error {
 		return err
 	}
 	env.Defer(func() { _ = os.RemoveAll(home) })
+	env.Defer(func() { endAgents(home) })
 	image := filepath.Join(env.WorkDir, "image")
 	env.Setenv("SKIFF_HOME", home)
 	env.Setenv("SKIFF_IMAGE", image)
@@ -57,9 +62,17 @@ func setup(env *testscript.Env) error {
 	return clustertest.Image(env.T().(testing.TB).Context(), image)
 }
 
+// endAgents ends the agents that a script has left: those that are processes outlive it.
+func endAgents(home string) {
+	sockets, _ := filepath.Glob(filepath.Join(home, "run", "*", "agent.sock"))
+	for _, socket := range sockets {
+		_ = agent.Dial(socket).Shutdown(context.Background())
+	}
+}
+
 func commands() map[string]func(*testscript.TestScript, bool, []string) {
 	return map[string]func(*testscript.TestScript, bool, []string){
-		"appears": appears, "code": code, "flip": flip, "listen": listen, "lines": lines,
+		"appears": appears, "becomes": becomes, "code": code, "connects": connects, "flip": flip, "killagent": killAgent, "listen": listen, "lines": lines,
 	}
 }
 
@@ -75,6 +88,51 @@ func appears(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		if time.Now().After(end) {
 			ts.Fatalf("%s did not appear within %s", args[0], limit)
+		}
+	}
+}
+
+// becomes waits until the machine is in a state, which its agent brings about: becomes Paused.
+func becomes(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: becomes STATE")
+	}
+	const limit = time.Minute
+	for end := time.Now().Add(limit); ; time.Sleep(100 * time.Millisecond) {
+		_ = ts.Exec("skiff", "status", "--format", "{{.Host}}") // its exit code says the same
+		got := strings.TrimSpace(ts.ReadFile("stdout"))
+		if got == args[0] {
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("the machine is %s after %s, want %s", got, limit, args[0])
+		}
+	}
+}
+
+// connects connects to an address, and waits until the other side has ended that: connects ADDRESS:PORT.
+func connects(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: connects ADDRESS:PORT")
+	}
+	conn, err := net.Dial("tcp", args[0]) //nolint:noctx // it is answered at once or not at all
+	ts.Check(err)
+	defer func() { _ = conn.Close() }()
+	_, _ = io.Copy(io.Discard, conn)
+}
+
+// killAgent ends an agent that is a process, as kill -9 does: killagent PROFILE.
+func killAgent(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: killagent PROFILE")
+	}
+	client := agent.Dial(filepath.Join(ts.Getenv("SKIFF_HOME"), "run", args[0], "agent.sock"))
+	status, err := client.Status(context.Background())
+	ts.Check(err)
+	ts.Check(syscall.Kill(status.PID, syscall.SIGKILL))
+	for end := time.Now().Add(time.Minute); err == nil; {
+		if _, err = client.Status(context.Background()); time.Now().After(end) {
+			ts.Fatalf("the agent still answers")
 		}
 	}
 }

@@ -22,6 +22,10 @@ func pause(ctx context.Context, t *testing.T, target Target) {
 	if err := pauser.Pause(ctx); err == nil {
 		t.Error("Pause of a stopped machine gave no error")
 	}
+	if err := pauser.Unpause(ctx); err == nil {
+		t.Error("Unpause of a stopped machine gave no error")
+	}
+	wantState(ctx, t, m, machine.Stopped)
 	must(t, "Start", m.Start(ctx))
 	must(t, "wait for the guest", machine.Wait(ctx, m))
 	for range 2 {
@@ -31,6 +35,12 @@ func pause(ctx context.Context, t *testing.T, target Target) {
 	must(t, "Start of a paused machine", m.Start(ctx))
 	wantState(ctx, t, m, machine.Running)
 	must(t, "wait for the guest that was paused", machine.Wait(ctx, m))
+	must(t, "Pause", pauser.Pause(ctx))
+	for range 2 {
+		must(t, "Unpause", pauser.Unpause(ctx))
+		wantState(ctx, t, target.Fresh().Machine(target.Spec), machine.Running)
+	}
+	must(t, "wait for the guest that was unpaused", machine.Wait(ctx, m))
 	must(t, "Pause again", pauser.Pause(ctx))
 	must(t, "Delete of a paused machine", m.Delete(ctx))
 	wantState(ctx, t, m, machine.Absent)

@@ -35,6 +35,7 @@ const (
 	Suspend         Op = "suspend"
 	Resume          Op = "resume"
 	Pause           Op = "pause"
+	Unpause         Op = "unpause"
 	SaveSnapshot    Op = "save"
 	RestoreSnapshot Op = "restore"
 	DeleteSnapshot  Op = "drop"

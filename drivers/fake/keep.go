@@ -101,6 +101,20 @@ func (m *Machine) Pause(ctx context.Context) error {
 	})
 }
 
+// Unpause implements drivers.Pauser.
+func (m *Machine) Unpause(ctx context.Context) error {
+	return m.op(ctx, Unpause, nil, func() error {
+		state, err := m.record.state()
+		if err == nil && state != machine.Running && state != machine.Paused {
+			err = fmt.Errorf("it is %s", state)
+		}
+		if err != nil {
+			return err
+		}
+		return m.record.set(machine.Running)
+	})
+}
+
 // SaveSnapshot implements drivers.Snapshotter.
 func (m *Machine) SaveSnapshot(ctx context.Context, name string, note []byte) (drivers.Snapshot, error) {
 	var saved snapshot

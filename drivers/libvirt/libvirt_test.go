@@ -247,6 +247,10 @@ func TestPause(t *testing.T) {
 	if err := m.Pause(t.Context()); err == nil {
 		t.Error("Pause of a stopped machine gave no error")
 	}
+	if err := m.Unpause(t.Context()); err == nil {
+		t.Error("Unpause of a stopped machine gave no error")
+	}
+	_ = wantState(t, m, machine.Stopped)
 	if err := m.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -255,6 +259,15 @@ func TestPause(t *testing.T) {
 			t.Errorf("Pause: %v", err)
 		}
 		_ = wantState(t, m, machine.Paused)
+	}
+	for range 2 {
+		if err := m.Unpause(t.Context()); err != nil {
+			t.Errorf("Unpause: %v", err)
+		}
+		_ = wantState(t, m, machine.Running)
+	}
+	if err := m.Pause(t.Context()); err != nil {
+		t.Errorf("Pause: %v", err)
 	}
 	if err := m.Stop(t.Context()); err != nil {
 		t.Errorf("Stop of a paused machine: %v", err)

@@ -247,28 +247,56 @@ func (m *Machine) define(ctx context.Context, c connection) error {
 
 // Pause stops the guest's processors and leaves it in memory; Start lets it go on.
 func (m *Machine) Pause(ctx context.Context) error {
-	err := m.locked(ctx, func() error { return m.driver.do(ctx, m.driver.limits.act, m.pause) })
+	err := m.whole(ctx, func(c connection, now condition) error {
+		switch {
+		case now == paused:
+			return nil
+		case now != running:
+			return fmt.Errorf("it is %s", now)
+		}
+		return c.Suspend(m.domain)
+	})
 	if err != nil {
 		return fmt.Errorf("pause machine %q: %w", m.spec.Name, err)
 	}
 	return nil
 }
 
-func (m *Machine) pause(_ context.Context, c connection) error {
-	exists, err := m.exists(c)
-	if err == nil && !exists {
-		err = errors.New("it does not exist")
-	}
+// Unpause lets a guest go on whose processors stand still. It waits for whoever saves the guest's memory.
+func (m *Machine) Unpause(ctx context.Context) error {
+	err := m.whole(ctx, func(c connection, now condition) error {
+		switch {
+		case now == running:
+			return nil
+		case now != paused && now != suspended:
+			return fmt.Errorf("it is %s", now)
+		}
+		return m.letRun(c)
+	})
 	if err != nil {
-		return err
+		return fmt.Errorf("unpause machine %q: %w", m.spec.Name, err)
 	}
-	switch now, err := c.Condition(m.domain); {
-	case err != nil || now == paused:
-		return err
-	case now != running:
-		return fmt.Errorf("it is %s", now)
-	}
-	return c.Suspend(m.domain)
+	return nil
+}
+
+// whole does what depends on the condition of a machine that must exist, while nobody else changes it.
+func (m *Machine) whole(ctx context.Context, do func(c connection, now condition) error) error {
+	return m.locked(ctx, func() error {
+		return m.driver.do(ctx, m.driver.limits.act, func(_ context.Context, c connection) error {
+			exists, err := m.exists(c)
+			if err == nil && !exists {
+				err = errors.New("it does not exist")
+			}
+			if err != nil {
+				return err
+			}
+			now, err := c.Condition(m.domain)
+			if err != nil {
+				return err
+			}
+			return do(c, now)
+		})
+	})
 }
 
 const endTick = 200 * time.Millisecond

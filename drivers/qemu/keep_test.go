@@ -212,6 +212,7 @@ func TestCutOff(t *testing.T) {
 	ops := map[string]func(context.Context, *Machine) error{
 		"stop":    func(ctx context.Context, m *Machine) error { return m.Stop(ctx) },
 		"pause":   func(ctx context.Context, m *Machine) error { return m.Pause(ctx) },
+		"unpause": func(ctx context.Context, m *Machine) error { return m.Unpause(ctx) },
 		"suspend": func(ctx context.Context, m *Machine) error { return m.Suspend(ctx) },
 		"save":    func(ctx context.Context, m *Machine) error { _, err := m.SaveSnapshot(ctx, "x", nil); return err },
 		"start":   func(ctx context.Context, m *Machine) error { return m.Start(ctx) },

@@ -329,18 +329,27 @@ func (m *Machine) Forget(ctx context.Context) error {
 
 // Pause halts the guest.
 func (m *Machine) Pause(ctx context.Context) error {
-	release, err := m.files.lock(ctx)
-	if err == nil {
-		defer release()
-		err = m.pause(ctx)
-	}
-	if err != nil {
+	if err := m.onProcess(ctx, m.pause); err != nil {
 		return fmt.Errorf("pause machine %q: %w", m.spec.Name, err)
 	}
 	return nil
 }
 
-func (m *Machine) pause(ctx context.Context) error {
+// Unpause lets a halted guest go on.
+func (m *Machine) Unpause(ctx context.Context) error {
+	if err := m.onProcess(ctx, m.goOn); err != nil {
+		return fmt.Errorf("unpause machine %q: %w", m.spec.Name, err)
+	}
+	return nil
+}
+
+// onProcess calls do with the machine's process, under the machine's lock.
+func (m *Machine) onProcess(ctx context.Context, do func(context.Context, *process) error) error {
+	release, err := m.files.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
 	p, err := m.process(ctx)
 	if err != nil {
 		return err
@@ -349,6 +358,10 @@ func (m *Machine) pause(ctx context.Context) error {
 		return errors.New("it does not run")
 	}
 	defer p.release()
+	return do(ctx, p)
+}
+
+func (m *Machine) pause(ctx context.Context, p *process) error {
 	qemu, err := m.reach(ctx, m.driver.limits.answer, p.alive)
 	if err != nil {
 		return err

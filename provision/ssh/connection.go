@@ -72,9 +72,17 @@ type connection struct {
 	close  func()
 }
 
+// Dial connects to an address, as net.Dialer.DialContext does.
+type Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+// direct goes the way that the host knows.
+func direct(ctx context.Context, network, address string) (net.Conn, error) {
+	return (&net.Dialer{KeepAlive: keepalivePeriod}).DialContext(ctx, network, address)
+}
+
 // reach connects to where an SSH server should be. Its error is a *DialError.
-func reach(ctx context.Context, addr string) (net.Conn, error) {
-	conn, err := (&net.Dialer{KeepAlive: keepalivePeriod}).DialContext(ctx, "tcp", addr)
+func (d Dial) reach(ctx context.Context, addr string) (net.Conn, error) {
+	conn, err := d(ctx, "tcp", addr)
 	if _, limited := ctx.Deadline(); limited && errors.Is(err, os.ErrDeadlineExceeded) {
 		err = fmt.Errorf("%w: %w", context.DeadlineExceeded, err) // the socket has the deadline of ctx too, and may be first
 	}
@@ -84,15 +92,15 @@ func reach(ctx context.Context, addr string) (net.Conn, error) {
 	return conn, nil
 }
 
-// dial connects and logs in until ctx is done. onBanner, when not nil, is called at the server's first byte: from
+// login connects and logs in until ctx is done. onBanner, when not nil, is called at the server's first byte: from
 // then on something answers that speaks SSH.
-func dial(ctx context.Context, target machine.SSH, onBanner func()) (*connection, error) {
+func (d Dial) login(ctx context.Context, target machine.SSH, onBanner func()) (*connection, error) {
 	config, shown, err := clientConfig(target)
 	if err != nil {
 		return nil, err
 	}
 	addr := target.Address.String()
-	raw, err := reach(ctx, addr)
+	raw, err := d.reach(ctx, addr)
 	if err != nil {
 		return nil, err
 	}

@@ -110,7 +110,7 @@ func algorithms(kinds []string) []string {
 func seeHostKey(ctx context.Context, addr string, algorithms []string) (xssh.PublicKey, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialLimit)
 	defer cancel()
-	conn, err := reach(ctx, addr)
+	conn, err := Dial(direct).reach(ctx, addr)
 	if err != nil {
 		return nil, err
 	}

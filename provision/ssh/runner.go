@@ -33,6 +33,7 @@ var _ machine.Runner = (*Runner)(nil)
 // its machine.SSH is accepted.
 type Runner struct {
 	target machine.SSH
+	dial   Dial
 	slots  chan struct{}
 
 	mu     sync.Mutex
@@ -42,8 +43,11 @@ type Runner struct {
 }
 
 // New returns a Runner for the machine at target. It does not connect yet, so wrong keys in target show at first use.
-func New(target machine.SSH) *Runner {
-	return &Runner{target: target, slots: make(chan struct{}, maxSessions)}
+func New(target machine.SSH) *Runner { return Through(target, direct) }
+
+// Through is New for a machine that is reached in another way than the host's.
+func Through(target machine.SSH, dial Dial) *Runner {
+	return &Runner{target: target, dial: dial, slots: make(chan struct{}, maxSessions)}
 }
 
 // Address returns where the machine's SSH server is reached.
@@ -140,7 +144,7 @@ func (r *Runner) connection(ctx context.Context) (conn *connection, reused bool,
 		if r.dialed == nil {
 			r.dialed = make(chan struct{})
 			r.mu.Unlock()
-			conn, err := r.dial(ctx)
+			conn, err := r.login(ctx)
 			return r.keep(conn, err)
 		}
 		wait := r.dialed
@@ -153,10 +157,10 @@ func (r *Runner) connection(ctx context.Context) (conn *connection, reused bool,
 	}
 }
 
-func (r *Runner) dial(ctx context.Context) (*connection, error) {
+func (r *Runner) login(ctx context.Context) (*connection, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialLimit)
 	defer cancel()
-	return dial(ctx, r.target, nil)
+	return r.dial.login(ctx, r.target, nil)
 }
 
 // keep ends the dial under way with its outcome.

@@ -450,3 +450,24 @@ func wantNames(t *testing.T, dir string, want ...string) {
 		t.Errorf("%s holds %q, want %q", dir, got, want)
 	}
 }
+
+// TestThrough: the address of a machine may mean something to nobody but who dials.
+func TestThrough(t *testing.T) {
+	t.Parallel()
+	target := sshtest.Start(t, nil).SSH()
+	there := target.Address.String()
+	target.Address = netip.MustParseAddrPort("192.0.2.7:22")
+	runner := ssh.Through(target, func(ctx context.Context, network, address string) (net.Conn, error) {
+		if address != "192.0.2.7:22" {
+			t.Errorf("dialled %q, want the address of the target", address)
+		}
+		return (&net.Dialer{}).DialContext(ctx, network, there)
+	})
+	defer func() { _ = runner.Close() }()
+	if err := runner.Wait(t.Context()); err != nil {
+		t.Fatalf("Wait: %v", err)
+	}
+	if got, err := runner.Run(t.Context(), machine.Cmd{Args: []string{"echo", "hello"}}); err != nil || string(got.Stdout) != "hello\n" {
+		t.Errorf("got %q and error %v, want hello", got.Stdout, err)
+	}
+}

@@ -35,7 +35,7 @@ func (r *Runner) Wait(ctx context.Context) error {
 		return nil
 	}
 	r.mu.Unlock()
-	conn, err := race(ctx, r.target)
+	conn, err := r.dial.race(ctx, r.target)
 	if err != nil {
 		return fmt.Errorf("wait for SSH at %s: %w", r.target.Address, err)
 	}
@@ -67,7 +67,7 @@ type attempt struct {
 }
 
 // race starts attempts until one gets in. While one is answered, no further one is started.
-func race(ctx context.Context, target machine.SSH) (*connection, error) {
+func (d Dial) race(ctx context.Context, target machine.SSH) (*connection, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	outcomes := make(chan attempt)
 	flying := 0
@@ -91,7 +91,7 @@ func race(ctx context.Context, target machine.SSH) (*connection, error) {
 			quietUntil = now.Add(patience)
 			patience = min(2*patience, lastPatience)
 			go func() {
-				conn, err := tryOnce(ctx, target, answered)
+				conn, err := d.tryOnce(ctx, target, answered)
 				outcomes <- attempt{conn, err}
 			}()
 		}
@@ -132,12 +132,12 @@ func over(ctx context.Context) bool {
 
 // tryOnce connects. It gives up when nothing answers within bannerLimit, or when who answered does not let us in within
 // dialLimit.
-func tryOnce(ctx context.Context, target machine.SSH, answered chan<- struct{}) (*connection, error) {
+func (d Dial) tryOnce(ctx context.Context, target machine.SSH, answered chan<- struct{}) (*connection, error) {
 	ctx, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
 	silent := time.AfterFunc(bannerLimit, func() { giveUp(errSilent) })
 	defer silent.Stop()
-	return dial(ctx, target, func() {
+	return d.login(ctx, target, func() {
 		silent.Stop()
 		time.AfterFunc(dialLimit, func() { giveUp(errSlow) }) // has no effect once the attempt has ended
 		select {

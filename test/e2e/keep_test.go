@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 	"syscall"
@@ -193,6 +194,98 @@ func (s *session) pauses(address string) {
 	s.code(6, "kubectl", "get", "nodes")
 	s.timed("unpause", "unpause")
 	s.isAsBefore(address, before)
+}
+
+// sleeps has the machine paused when nobody asks anything of it, also while a forgotten watch is open, and wakes it in each way
+// in which it is asked something.
+func (s *session) sleeps(address string) {
+	before := s.starts()
+	s.timed("start --auto-pause, on a running cluster", "start", "--auto-pause", "1m")
+	defer s.forgetsWatch()()
+	s.isPaused()
+	for range 2 { // asking skiff is not asking the machine
+		s.code(2, "status")
+		if got := s.run("ip"); got != address {
+			s.t.Errorf("ip of a machine that is paused is %q, want %q", got, address)
+		}
+		if list := s.run("profile", "list"); !strings.Contains(list, "Paused") {
+			s.t.Errorf("profile list does not say Paused:\n%s", list)
+		}
+	}
+	// The first request is answered: nobody has to ask twice.
+	begin := time.Now()
+	if _, answer, err := get(s.t.Context(), "https://"+address+"/meow"); err != nil || answer.Path != "/meow" {
+		s.t.Errorf("the first request to a machine that is paused: got %+v and error %v, want an answer", answer, err)
+	}
+	s.note("GET /meow, wakes", time.Since(begin))
+	s.isAsBefore(address, before)
+
+	s.isPaused()
+	s.timed("kubectl get nodes, wakes", "kubectl", "get", "nodes")
+	s.clockIsRight()
+	s.isPaused()
+	s.timed("ssh, wakes", "ssh", "--", "true")
+	s.clockIsRight()
+
+	s.isPaused()
+	s.timed("snapshot save, of a machine that is paused", "snapshot", "save", "asleep")
+	s.code(2, "status")
+	s.run("snapshot", "delete", "asleep")
+	s.timed("stop, of a machine that is paused", "stop")
+	s.timed("start", "start")
+	s.isAsBefore(address, before)
+
+	s.isPaused()
+	s.run("pause")
+	if _, _, err := get(s.t.Context(), "https://"+address+"/meow"); err == nil {
+		s.t.Error("a machine that was paused by hand answers")
+	}
+	s.code(2, "status")
+	s.timed("unpause", "unpause")
+	s.meowIsBack(address)
+
+	s.isPaused()
+	if err := syscall.Kill(s.process("agent"), syscall.SIGKILL); err != nil {
+		s.t.Fatal(err)
+	}
+	s.timed("start, after kill -9 of the agent of a machine that is paused", "start")
+	s.isAsBefore(address, before)
+	s.timed("start --auto-pause off", "start", "--auto-pause", "off")
+}
+
+// isPaused waits until the machine is paused because nobody asks anything of it.
+func (s *session) isPaused() {
+	s.t.Helper()
+	s.eventually(5*time.Minute, "a machine of which nobody asks anything to be paused", func(ctx context.Context) error {
+		out, err := s.try(ctx, "status")
+		if err == nil && (out.code != 2 || !strings.Contains(out.stderr, "so it is paused")) {
+			err = fmt.Errorf("status has code %d and says\n%s%s", out.code, out.stdout, out.stderr)
+		}
+		return err
+	})
+}
+
+// forgetsWatch leaves a watch open, as in a terminal that nobody looks at. It ends by itself when the machine is paused, or with
+// the result.
+func (s *session) forgetsWatch() (end func()) {
+	s.t.Helper()
+	ctx, cancel := context.WithCancel(s.t.Context())
+	watch := exec.CommandContext(ctx, s.binary, "kubectl", "get", "nodes", "-w")
+	watch.Cancel = func() error { return watch.Process.Signal(syscall.SIGTERM) } // which skiff hands on to kubectl
+	lines, err := watch.StdoutPipe()
+	if err == nil {
+		err = watch.Start()
+	}
+	if err == nil {
+		_, err = lines.Read(make([]byte, 1)) // it has begun
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return func() {
+		cancel()
+		_ = watch.Wait() // how it ended is not the matter
+	}
 }
 
 // losesWhileSuspending kills QEMU while its memory is being kept: the cluster boots, and nothing is lost.

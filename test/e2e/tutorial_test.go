@@ -57,6 +57,7 @@ func TestTutorial(t *testing.T) {
 		{"stop and start go on as if nothing had been", func() { s.suspends(address) }},
 		{"a snapshot brings the old state back", func() { s.snapshots(address) }},
 		{"pause and unpause leave all as it is", func() { s.pauses(address) }},
+		{"a machine of which nobody asks anything is paused, and woken by the next who does", func() { s.sleeps(address) }},
 		{"stop --shutdown and start bring everything back", func() { s.restarts(address) }},
 		{"a hypervisor that is killed in a stop loses nothing", func() { s.losesWhileSuspending(address) }},
 		{"start recovers from a killed hypervisor", func() { s.recovers("qemu", address) }},

@@ -12,6 +12,8 @@ import (
 func (a *app) pause() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "pause", Short: "Halt the whole machine; its memory stays, and it uses no processor",
+		Long: `Halt the whole machine; its memory stays, and it uses no processor. Only "skiff unpause" and "skiff start" let it
+go on. One that is halted by itself, with "skiff start --auto-pause 30m", goes on when somebody asks something of it.`,
 		Example: `  skiff pause
   skiff unpause`,
 		Args:        noArgs,

@@ -39,6 +39,7 @@ func startFlags() *pflag.FlagSet {
 	flags.Duration("wait-timeout", 6*time.Minute, "limit of the wait")
 	machineFlags(flags)
 	flags.Bool("offline", false, "never go to the network, for image pulls of pods either")
+	flags.String("auto-pause", "off", "pause the machine after that long without a request, such as 30m; the next one wakes it, and waits")
 	flags.Bool("keep-context", false, "leave kubectl's current context alone")
 	flags.Bool("dry-run", false, "print what would be done, and do nothing")
 	flags.Bool("force", false, "start also when this computer has too little memory or too few processors")
@@ -156,6 +157,9 @@ func (a *app) startOptions(cmd *cobra.Command, manager *cluster.Manager) (cluste
 	if asked("offline") {
 		offline := s.yes("offline")
 		w.Offline = &offline
+	}
+	if asked("auto-pause") {
+		problems = append(problems, into(&w.AutoPause)(config.AutoPause(s.text("auto-pause"))))
 	}
 	w.SSH, err = a.existing(asked)
 	problems = append(problems, err)
