@@ -84,7 +84,7 @@ func (h Host) deadMachine(driver drivers.Driver, found drivers.Found) Finding {
 
 // deadRuns looks at the folders of sockets that belong to no cluster, and at the agents behind them.
 func (h Host) deadRuns(ctx context.Context, profiles []string) []Finding {
-	used := map[string]bool{}
+	used := map[string]bool{h.Home.SpareRuns(): true} // what is left there, the next command removes
 	for _, profile := range profiles {
 		used[h.Home.Cluster(profile).Run] = true
 	}
