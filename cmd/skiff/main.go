@@ -10,6 +10,7 @@ import (
 	"github.com/skiff-k8s/skiff/cmd/internal/cli"
 	"github.com/skiff-k8s/skiff/drivers"
 	"github.com/skiff-k8s/skiff/drivers/builtin"
+	"github.com/skiff-k8s/skiff/internal/background"
 	"github.com/skiff-k8s/skiff/internal/host"
 	"github.com/skiff-k8s/skiff/store"
 )
@@ -38,6 +39,7 @@ func live() cli.Deps {
 		Agents:     cluster.LiveAgents{Executable: executable},
 		Kubernetes: cluster.LiveKubernetes{},
 		RunAgent:   runAgent,
+		Background: func(log string, args ...string) error { return background.Start(log, executable, args...) },
 	}
 }
 

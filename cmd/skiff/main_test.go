@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -27,6 +28,9 @@ const (
 	envFaults = "SKIFF_TEST_FAULTS" // see clustertest.ParseFaults
 	envDriver = "SKIFF_TEST_DRIVER" // fake.Options as JSON
 	envAt     = "SKIFF_TEST_AT"     // "KIND STEP hang" or "KIND STEP kill": at that event of cluster.Event
+	// envBackground, when not empty, lets skiff do what it does in the background, but waits for the end. Otherwise it does
+	// none of that.
+	envBackground = "SKIFF_TEST_BACKGROUND"
 )
 
 func TestMain(m *testing.M) {
@@ -59,7 +63,7 @@ func fakes() (cli.Deps, error) {
 		}
 	}
 	driver := fake.New(options)
-	return cli.Deps{
+	deps := cli.Deps{
 		Version: "v1.2.3", Commit: "0123abc", Env: os.Getenv,
 		Facts: func() host.Facts { return host.Facts{CPUs: 8, MemoryMiB: 16384, AvailableMiB: 12000} },
 		Drivers: func(ctx context.Context, _ store.Home) func(string) (drivers.Driver, error) {
@@ -75,7 +79,29 @@ func fakes() (cli.Deps, error) {
 		Kubernetes: clustertest.Kubernetes{Faults: faults},
 		RunAgent:   func(context.Context, string) error { return nil },
 		Observe:    observe,
-	}, nil
+	}
+	if os.Getenv(envBackground) != "" {
+		deps.Background = waitFor
+	}
+	return deps, nil
+}
+
+// waitFor runs this binary as skiff to its end.
+func waitFor(log string, args ...string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	output, err := os.Create(log)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = output.Close() }()
+	command := exec.Command(self, args...) //nolint:noctx // nobody cancels what is done in the background
+	command.Env = append(os.Environ(), envMain+"=1", envBackground+"=")
+	command.Stdout, command.Stderr = output, output
+	_ = command.Run() // nobody is told
+	return nil
 }
 
 // observe does at an event what the environment asks for.
