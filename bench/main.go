@@ -62,7 +62,7 @@ func run(ctx context.Context, skiff, image, manifest string) (err error) {
 	if err != nil {
 		return err
 	}
-	for name, value := range map[string]string{"SKIFF_HOME": home, "KUBECONFIG": filepath.Join(home, "kubeconfig"), "SKIFF_IMAGE": image} {
+	for name, value := range map[string]string{"SKIFF_HOME": home, "KUBECONFIG": filepath.Join(home, "kubeconfig"), "SKIFF_IMAGE": image, "SKIFF_WARM_SPARE": "false"} {
 		if value == "" {
 			continue
 		}

@@ -12,7 +12,7 @@ import (
 )
 
 // claim gives a new cluster a loopback address of its own and writes its file, under a lock, so that two clusters made at
-// once differ.
+// once differ. Warm spares have theirs too: it is in their certificates, and becomes the cluster's.
 func (s *start) claim() error {
 	if s.config.Address.IsValid() {
 		return s.save(s.config)
@@ -23,13 +23,15 @@ func (s *start) claim() error {
 	}
 	defer release()
 	taken := map[netip.Addr]bool{}
-	profiles, err := s.Home.Profiles()
-	if err != nil {
-		return err
-	}
-	for _, profile := range profiles {
-		if c, err := s.Load(profile); err == nil { // one that cannot be read is found by its ports, if it runs
-			taken[c.Address] = true
+	for _, home := range s.Home.Both() {
+		profiles, err := home.Profiles()
+		if err != nil {
+			return err
+		}
+		for _, profile := range profiles {
+			if c, err := (&Manager{Home: home}).Load(profile); err == nil { // one that cannot be read is found by its ports, if it runs
+				taken[c.Address] = true
+			}
 		}
 	}
 	s.config.Address, err = choose(taken, free)

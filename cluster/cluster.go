@@ -44,6 +44,7 @@ type Manager struct {
 	Kubernetes Kubernetes
 	HostKeys   HostKeys // only for machines that exist already
 	Facts      host.Facts
+	Version    string // of skiff; a warm spare of another one is not taken
 	Command    string // what this process was called as; locks show it
 	Kubeconfig string // the user's KUBECONFIG: one path, or several as kubectl takes them; empty for ~/.kube/config
 	Built      string // folder of the guest image for new clusters

@@ -49,6 +49,7 @@ type StartOptions struct {
 	KeepContext     bool          // leave kubectl's current context alone
 	DeleteOnFailure bool          // take a failed creation back also where it could go on
 	NoWait          bool          // do not wait until the cluster is usable
+	NoSpare         bool          // do not take a warm spare
 	WaitTimeout     time.Duration // limit of the waits; 0: none
 }
 
@@ -71,6 +72,7 @@ func (m *Manager) Start(ctx context.Context, o StartOptions, sink Sink) (Started
 			return Started{}, err
 		}
 		defer release()
+		m.sweepSpares(ctx, sink)
 	}
 	c, stored, err := m.settle(ctx, o)
 	if err != nil {
@@ -91,6 +93,16 @@ func (m *Manager) Start(ctx context.Context, o StartOptions, sink Sink) (Started
 	}
 	if run.seen.joined.IsValid() { // a start was cut off between making the machine and noting its address
 		run.config.NetworkAddress = run.seen.joined
+	}
+	if !exists && !o.NoSpare {
+		found, release, err := m.reserve(ctx, c, o.DryRun, sink)
+		if err != nil {
+			return Started{}, err
+		}
+		defer release()
+		if found != nil {
+			run.useSpare(found)
+		}
 	}
 	plan := run.plan()
 	if o.DryRun {
@@ -270,7 +282,8 @@ type start struct {
 	files   store.Cluster
 	vm      machine.Machine
 	sink    Sink
-	resumed bool // the machine goes on from its saved memory
+	resumed bool  // the machine goes on from its saved memory
+	spare   *kept // that becomes the cluster; nil: none does, or it turned out to be of no use
 }
 
 // keep says after which errors a run leaves what it made: those where the cluster is up and only needs more time, an

@@ -48,7 +48,7 @@ func newWorld(t *testing.T) *world {
 		},
 		Agents: clustertest.Agents{}, Kubernetes: clustertest.Kubernetes{},
 		Facts:   host.Facts{CPUs: 8, MemoryMiB: 16384},
-		Command: "skiff test", Kubeconfig: filepath.Join(dir, "kubeconfig"), Built: built,
+		Version: "v1.2.3", Command: "skiff test", Kubeconfig: filepath.Join(dir, "kubeconfig"), Built: built,
 	}
 	w.Drivers = func(string) (drivers.Driver, error) { return fake.New(w.driver), nil }
 	return w
@@ -115,6 +115,9 @@ func TestPlans(t *testing.T) {
 			o.Profile = "other"
 			w.starts(o)
 		}},
+		{name: "spare", before: func(w *world) { w.builds() }, options: func(o *cluster.StartOptions) { o.Wanted.Addons = []string{"ingress"} }},
+		{name: "spare-not-wanted", before: func(w *world) { w.builds() }, options: func(o *cluster.StartOptions) { o.NoSpare = true }},
+		{name: "spare-of-another-size", before: func(w *world) { w.builds() }, options: func(o *cluster.StartOptions) { o.Wanted.CPUs = new(4) }},
 		{name: "running", before: func(w *world) { w.starts(w.options()) }},
 		{name: "running-with-addon", before: func(w *world) { w.starts(w.options()) }, options: func(o *cluster.StartOptions) { o.Wanted.Addons = []string{"ingress"} }},
 		{name: "stopped", before: func(w *world) {
@@ -205,6 +208,7 @@ func TestPlans(t *testing.T) {
 			if started.Config.Address.IsValid() { // which one is free depends on the host
 				text = strings.ReplaceAll(text, started.Config.Address.String(), "ADDRESS")
 			}
+			text = spareName.ReplaceAllString(text, "SPARE")
 			golden.Compare(t, filepath.Join("testdata", "plans", test.name+".golden"), []byte(text))
 			if test.before == nil && w.status() != absent {
 				t.Errorf("after a dry run: got %q, want %q", w.status(), absent)

@@ -33,14 +33,18 @@ func (s *start) plan() Plan {
 	resized := s.stored != nil && (s.stored.CPUs != s.config.CPUs || s.stored.MemoryMiB != s.config.MemoryMiB)
 	orphaned := alive && s.seen.agent == nil && s.config.SSH == nil // a machine that exists has a network of its own
 	const lost = "its agent has ended, and with it its network"
+	takes := s.spare != nil
 	moves := orphaned && !resized && s.seen.suspends && s.config.Provisioned // from its old network to a new one
-	resumes := !resized && (s.seen.suspended || moves || s.seen.machine == machine.Paused && !orphaned)
+	resumes := takes || !resized && (s.seen.suspended || moves || s.seen.machine == machine.Paused && !orphaned)
 	boots := !resumes && (!alive || resized || orphaned)
 	rekeyed := s.rekeyed()
 	works := !boots && !resumes && s.config.Provisioned && s.seen.usable == nil
 
 	add(!s.seen.image, s.image())
-	add(s.stored == nil || s.seen.machine == machine.Absent, s.create())
+	if takes {
+		plan.Steps = append(plan.Steps, s.take())
+	}
+	add(!takes && (s.stored == nil || s.seen.machine == machine.Absent), s.create())
 	add(alive && resized, s.powerOff("its size changes"))
 	add(moves, s.suspend(lost))
 	add(orphaned && !resized && !moves, s.powerOff(lost))

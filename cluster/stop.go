@@ -39,6 +39,7 @@ func (m *Manager) Stop(ctx context.Context, o StopOptions, sink Sink) (StopResul
 		return StopResult{}, err
 	}
 	defer release()
+	m.sweepSpares(ctx, sink)
 	vm, _, err := m.machine(c)
 	if err != nil {
 		return StopResult{}, err
@@ -120,6 +121,7 @@ func (m *Manager) Delete(ctx context.Context, o DeleteOptions, sink Sink) (delet
 		return false, err
 	}
 	defer release()
+	m.sweepSpares(ctx, sink)
 	c, err := m.Load(profile)
 	if err != nil && !fail.Is(err, fail.StateCorrupt) && !fail.Is(err, fail.ClusterNotFound) {
 		return false, err

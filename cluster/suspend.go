@@ -84,10 +84,16 @@ func (s *start) resume(moved bool) Step {
 		why = "it was suspended"
 	case s.seen.machine == machine.Paused:
 		why = "it is paused"
+	case s.spare != nil:
+		why = "its memory was kept when the spare was ready"
 	}
+	took := s.spare != nil
 	return Step{
 		ID: "resume", Text: "Resume machine " + s.config.Profile, Why: why,
 		Do: func(ctx context.Context, report Report) error {
+			if took && s.spare == nil { // as the step that was to take it has said
+				return s.bootAgain(ctx, report)
+			}
 			vm, spec, err := s.machine(s.config)
 			if err != nil {
 				return err
@@ -111,8 +117,8 @@ func (s *start) resume(moved bool) Step {
 			return s.cold(ctx, report, err)
 		},
 		Undo: func(ctx context.Context) error {
-			if s.seen.machine == machine.Paused || s.vm == nil {
-				return nil
+			if s.stored == nil || s.seen.machine == machine.Paused || s.vm == nil {
+				return nil // taking a spare is taken back as a whole
 			}
 			if suspender, ok := s.vm.(drivers.Suspender); ok && suspender.Suspend(ctx) == nil {
 				return nil
@@ -165,15 +171,26 @@ func (s *start) awake(ctx context.Context, vm machine.Machine, report Report) er
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
+	took := s.spare != nil
 	if err := s.cold(ctx, report, err); err != nil {
 		return err
 	}
-	return s.Kubernetes.Wait(ctx, vm, s.target(s.config), report)
+	if took { // what was told of the keys of the spare is wrong now
+		for _, step := range []Step{s.services(), s.context()} {
+			if err := step.Do(ctx, report); err != nil {
+				return err
+			}
+		}
+	}
+	return s.Kubernetes.Wait(ctx, s.vm, s.target(s.config), report)
 }
 
 // cold throws away the memory that is of no use, says so, and boots the machine from its disk.
 func (s *start) cold(ctx context.Context, report Report, cause error) error {
 	s.resumed = false
+	if s.spare != nil { // its disk is no better than its memory, and has nothing that anybody would miss
+		return s.anew(ctx, report, cause)
+	}
 	s.warn("resume", "cluster %s cannot go on from its saved memory (%s), so it boots from its disk", s.config.Profile, oneLine(cause))
 	report("powering it off", 0, 0)
 	if err := s.vm.Stop(ctx); err != nil {

@@ -142,7 +142,7 @@ func Memory(text string, facts host.Facts) (mib int, err error) {
 		if facts.MemoryMiB == 0 {
 			return 0, fail.New(fail.FlagInvalid, "read --memory max", "this host does not say how much memory it has")
 		}
-		return facts.MemoryMiB - reservedMiB(facts), nil
+		return facts.MemoryMiB - ReservedMiB(facts), nil
 	}
 	bytes, err := size(text, 1<<20)
 	if err != nil {
@@ -202,8 +202,8 @@ func size(text string, unit int64) (int64, error) {
 	return int64(number * float64(unit)), nil
 }
 
-// reservedMiB is what the host keeps for itself: an eighth of its memory, at least 1 GiB.
-func reservedMiB(facts host.Facts) int { return max(1024, facts.MemoryMiB/8) }
+// ReservedMiB is what the host keeps for itself: an eighth of its memory, at least 1 GiB.
+func ReservedMiB(facts host.Facts) int { return max(1024, facts.MemoryMiB/8) }
 
 // DefaultMemoryMiB is a quarter of the host's memory, within 2048 and 6144 MiB.
 func DefaultMemoryMiB(facts host.Facts) int { return min(6144, max(2048, facts.MemoryMiB/4)) }
@@ -234,8 +234,8 @@ func Validate(c Cluster, facts host.Facts, force bool) error {
 func carries(c Cluster, facts host.Facts) error {
 	op := "check the cluster's size"
 	var problems []error
-	if most := facts.MemoryMiB - reservedMiB(facts); facts.MemoryMiB > 0 && c.MemoryMiB > most {
-		problems = append(problems, fail.New(fail.HostMemoryLow, op, "--memory %d is more than this host can give: it has %d MiB and keeps %d for itself", c.MemoryMiB, facts.MemoryMiB, reservedMiB(facts)).
+	if most := facts.MemoryMiB - ReservedMiB(facts); facts.MemoryMiB > 0 && c.MemoryMiB > most {
+		problems = append(problems, fail.New(fail.HostMemoryLow, op, "--memory %d is more than this host can give: it has %d MiB and keeps %d for itself", c.MemoryMiB, facts.MemoryMiB, ReservedMiB(facts)).
 			WithNext("skiff start -p %s --memory %d", c.Profile, max(most, MinMemoryMiB)))
 	}
 	if c.CPUs > facts.CPUs {

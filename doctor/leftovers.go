@@ -25,7 +25,7 @@ func (h Host) leftovers(ctx context.Context) []Finding {
 	if err != nil {
 		return []Finding{unknown("%v.", err)}
 	}
-	used := map[string]bool{}
+	used := map[string]bool{h.Home.SpareRuns(): true} // what is left there, the next command removes
 	for _, profile := range profiles {
 		used[h.Home.Cluster(profile).Run] = true
 	}

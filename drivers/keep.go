@@ -21,6 +21,15 @@ type Suspender interface {
 	Forget(ctx context.Context) error
 }
 
+// Movable is a suspended machine that is nothing but files in its folder. Once the folder has another name, the handle of
+// the new place, for whatever cluster, has the machine, Suspended as before, and the old place has none.
+type Movable interface {
+	// Fits returns nil when the machine is suspended and its kept memory would be of use on this host as it is now, as far as
+	// can be told at once: that it is not damaged shows Resume alone. Memory that does not fit gives fail.SnapshotMismatch,
+	// a host where none can be kept an error that wraps errors.ErrUnsupported. It changes nothing.
+	Fits(ctx context.Context) error
+}
+
 // Snapshotter is a machine to whose earlier states one can go back: its disk, and its memory if it had one then.
 type Snapshotter interface {
 	// SaveSnapshot keeps the machine's state under name, which must be a valid file name that is not taken, with a note

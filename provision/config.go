@@ -12,7 +12,7 @@ import (
 
 // Config says what cluster a machine should become. Use NewConfig for the usual values.
 type Config struct {
-	ClusterName       string     // the profile
+	ClusterName       string     // the profile; the machine itself does not know it
 	NodeName          string     // also the guest's host name
 	NodeAddress       netip.Addr // of the machine, as its pods see it
 	HostAddress       netip.Addr // where the API server is published on the host

@@ -17,6 +17,7 @@ const (
 	pkiDir        = "/etc/kubernetes/pki"
 	kubeletClient = "/var/lib/kubelet/pki/kubelet-client-current.pem"
 	patchesDir    = "/etc/kubernetes/skiff/patches"
+	clusterName   = "kubernetes" // kubeadm's default: nothing in the machine has the profile's name, which it may get later
 )
 
 // Kubeadm returns the configuration for "kubeadm init": four YAML documents (kubeadm.k8s.io/v1beta4 and the kubelet's
@@ -71,7 +72,7 @@ func (c Config) clusterConfiguration() tree {
 	return tree{
 		"apiVersion":                "kubeadm.k8s.io/v1beta4",
 		"kind":                      "ClusterConfiguration",
-		"clusterName":               c.ClusterName,
+		"clusterName":               clusterName,
 		"kubernetesVersion":         c.KubernetesVersion,
 		"imageRepository":           "registry.k8s.io",
 		"certificatesDir":           pkiDir,

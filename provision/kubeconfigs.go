@@ -18,7 +18,7 @@ func (p *PKI) addKubeconfigs(config Config) error {
 		{"kubelet.conf", kubeletCert, "system:node:" + config.NodeName, config.nodeURL()},
 		{"kubeconfig", adminCert, config.ClusterName, config.hostURL()},
 	} {
-		cluster := "kubernetes" // kubeadm's name
+		cluster := clusterName
 		if k.file == "kubeconfig" {
 			cluster = config.ClusterName
 		}

@@ -22,6 +22,22 @@ type Home struct {
 	State  string // base disks and clusters; not safe to delete by hand
 	Cache  string // safe to delete at any time
 	Run    string // sockets and pid files; short, so that unix sockets fit (108 bytes, unix(7))
+
+	spares bool // clusters are the warm spares
+}
+
+// Spares returns the Home in which clusters are the warm spares: those that are made beforehand, for a profile that is not
+// known yet. Their folders lie beside those of clusters, and on the same disk, so that one becomes the other in one step.
+// All else is the same.
+func (h Home) Spares() Home {
+	h.spares = true
+	return h
+}
+
+// Both returns the Home with the user's clusters and that with the warm spares.
+func (h Home) Both() []Home {
+	h.spares = false
+	return []Home{h, h.Spares()}
 }
 
 // Locate returns the Home of this user: everything under SKIFF_HOME when env has it, else the XDG folders. It fails when
@@ -87,17 +103,35 @@ func (h Home) MirrorCache() string { return filepath.Join(h.Cache, "mirror") }
 func (h Home) AcceleratorMemory() string { return filepath.Join(h.Cache, "accelerator.json") }
 
 // Clusters is the folder of all clusters.
-func (h Home) Clusters() string { return filepath.Join(h.State, "clusters") }
+func (h Home) Clusters() string {
+	if h.spares {
+		return filepath.Join(h.State, "spares")
+	}
+	return filepath.Join(h.State, "clusters")
+}
+
+// SpareRuns is the folder with the folders of sockets of warm spares. No profile has that name.
+func (h Home) SpareRuns() string { return filepath.Join(h.Run, "_spares") }
+
+// SpareLock is held by who prepares a warm spare: one at a time is enough for any computer.
+func (h Home) SpareLock() string { return filepath.Join(h.State, "spares.lock") }
+
+// SpareLog is what the last preparation in the background printed.
+func (h Home) SpareLog() string { return filepath.Join(h.State, "spares.log") }
 
 // AddressLock guards the choice of a loopback address for a new cluster.
 func (h Home) AddressLock() string { return filepath.Join(h.State, "addresses.lock") }
 
 // Cluster returns the files of one cluster. The profile must be valid; see package config.
 func (h Home) Cluster(profile string) Cluster {
+	run := h.Run
+	if h.spares {
+		run = h.SpareRuns()
+	}
 	return Cluster{
 		Profile: profile,
 		Dir:     filepath.Join(h.Clusters(), profile),
-		Run:     filepath.Join(h.Run, runName(profile)),
+		Run:     filepath.Join(run, runName(profile)),
 	}
 }
 
@@ -137,6 +171,9 @@ type Cluster struct {
 
 // File describes the cluster; a cluster exists when it does.
 func (c Cluster) File() string { return filepath.Join(c.Dir, "cluster.yaml") }
+
+// Spare is there in the folder of a warm spare that is ready to be taken. Without it a spare is half made, or half taken.
+func (c Cluster) Spare() string { return filepath.Join(c.Dir, "spare.json") }
 
 // Lock is held by every command that changes the cluster. It lies beside the cluster's folder, so that deleting the
 // cluster does not take the lock away from under a waiting command.

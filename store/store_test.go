@@ -65,8 +65,10 @@ func TestSocketsFit(t *testing.T) {
 			t.Fatal(err)
 		}
 		seen := map[string]bool{}
-		for _, profile := range []string{"a", strings.Repeat("a", 63), strings.Repeat("a", 62) + "b"} {
-			c := home.Cluster(profile)
+		for _, c := range []store.Cluster{
+			home.Cluster("a"), home.Cluster(strings.Repeat("a", 63)), home.Cluster(strings.Repeat("a", 62) + "b"),
+			home.Spares().Cluster("a"), home.Spares().Cluster("spare-01234567"),
+		} {
 			for _, path := range []string{c.AgentSocket(), c.NetworkSocket(), filepath.Join(c.Node("skiff-m02").Run, "monitor.sock")} {
 				if len(path) > 107 {
 					t.Errorf("%s has %d bytes, want at most 107", path, len(path))
@@ -151,6 +153,34 @@ func TestWriteWhole(t *testing.T) {
 		}
 	}
 	writing.Wait()
+}
+
+func TestMove(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	from, to := filepath.Join(dir, "spares", "x"), filepath.Join(dir, "clusters", "dev")
+	if err := store.Write(filepath.Join(from, "file"), []byte("kept"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	other := filepath.Join(to, "other")
+	if err := store.Write(other, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Move(from, to); err == nil {
+		t.Error("Move over a folder with something in it: got no error")
+	}
+	if err := os.Remove(other); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Move(from, to); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(filepath.Join(to, "file")); err != nil || string(got) != "kept" {
+		t.Errorf("after Move: got %q and error %v, want %q", got, err, "kept")
+	}
+	if _, err := os.Lstat(from); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("after Move the old name is still there: error %v", err)
+	}
 }
 
 func TestNoSpace(t *testing.T) {
@@ -300,6 +330,11 @@ func TestNames(t *testing.T) {
 		{c.StepLog("boot"), "/s/clusters/dev/logs/boot.log"},
 		{c.AgentSocket(), "/r/dev/agent.sock"},
 		{c.Node("skiff").UserKey(), "/s/clusters/dev/nodes/skiff/id_ed25519"},
+		{home.Spares().Cluster("x").Spare(), "/s/spares/x/spare.json"},
+		{home.Spares().Cluster("x").Lock(), "/s/spares/x.lock"},
+		{home.Spares().BaseImage("abc"), "/s/base/abc"},
+		{home.Spares().Both()[0].Cluster("dev").File(), c.File()},
+		{home.Both()[1].Cluster("x").Dir, "/s/spares/x"},
 	} {
 		if test.got != test.want {
 			t.Errorf("got %s, want %s", test.got, test.want)

@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"github.com/google/renameio/v2"
+	"golang.org/x/sys/unix"
 
 	"github.com/skiff-k8s/skiff/fail"
 )
@@ -33,3 +34,24 @@ func NoSpace(op string, err error) error {
 
 // Folder makes a private folder (mode 0700) and the missing ones above it.
 func Folder(path string) error { return NoSpace("make folder "+path, os.MkdirAll(path, 0o700)) }
+
+// Move gives a folder another name, in one step, and returns once that is on the disk: after a loss of power it does not
+// have the old name again. What has the new name may be an empty folder, and nothing else.
+func Move(from, to string) error {
+	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+		return NoSpace("move "+from, err)
+	}
+	if err := unix.Rename(from, to); err != nil { // os.Rename refuses an empty folder as well
+		return NoSpace("move "+from, &os.LinkError{Op: "rename", Old: from, New: to, Err: err})
+	}
+	return errors.Join(flush(filepath.Dir(to)), flush(filepath.Dir(from)))
+}
+
+// flush returns once the names in a folder are on the disk.
+func flush(dir string) error {
+	folder, err := os.Open(filepath.Clean(dir))
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
+}

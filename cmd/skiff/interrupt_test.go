@@ -315,6 +315,103 @@ func TestKillKept(t *testing.T) {
 	}
 }
 
+// noSpares expects that nothing of any warm spare is left.
+func (s session) noSpares() {
+	s.t.Helper()
+	for _, dir := range []string{"state/spares", "run/_spares"} {
+		entries, err := os.ReadDir(filepath.Join(s.home, dir))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			s.t.Fatal(err)
+		}
+		for _, entry := range entries {
+			s.t.Errorf("%s is left of a spare", filepath.Join(dir, entry.Name()))
+		}
+	}
+}
+
+// TestKillSpareBuild: what is left of the preparation of a warm spare that is killed must be in nobody's way, and be gone
+// after the next command.
+func TestKillSpareBuild(t *testing.T) {
+	t.Parallel()
+	points := []string{envFaults + "=agents.start=kill", envFaults + "=kubernetes.up=kill", envFaults + "=agents.stop=kill:late"}
+	for _, step := range []string{"image", "create", "agent", "boot", "kubernetes", "wait", "suspend"} {
+		points = append(points, envAt+"=began "+step+" kill")
+		if step != "suspend" { // after that there is a spare
+			points = append(points, envAt+"=ended "+step+" kill")
+		}
+	}
+	for _, point := range points {
+		t.Run(point, func(t *testing.T) {
+			t.Parallel()
+			s := newSession(t)
+			s.code(-1, []string{point}, "spare", "build")
+			s.starts("start", "--no-spare")
+			s.noSpares()
+			if !strings.Contains(point, "image") { // which is installed by now
+				s.code(-1, []string{point}, "spare", "build", "--cpus", "4")
+			}
+			s.code(0, nil, "stop")
+			s.code(0, nil, "spare", "build")
+			s.code(0, nil, "delete")
+			s.starts("start")
+			s.code(0, nil, "spare", "delete")
+			s.noSpares()
+		})
+	}
+}
+
+// TestKillSpareStart: a start that is killed while it takes a warm spare leaves a cluster with which the next goes on, or
+// none.
+func TestKillSpareStart(t *testing.T) {
+	t.Parallel()
+	points := []string{envFaults + "=kubernetes.prepare=kill", envFaults + "=agents.start=kill", envFaults + "=kubernetes.wake=kill", envFaults + "=kubernetes.wait=kill"}
+	for _, step := range []string{"spare", "agent", "resume", "services", "kubeconfig", "wait"} {
+		points = append(points, envAt+"=began "+step+" kill", envAt+"=ended "+step+" kill")
+	}
+	for _, point := range points {
+		t.Run(point, func(t *testing.T) {
+			t.Parallel()
+			s := newSession(t)
+			s.code(0, nil, "spare", "build")
+			s.code(-1, []string{point}, "start")
+			s.starts("start")
+			s.code(0, nil, "delete")
+			s.nothingLeft()
+			s.code(0, nil, "spare", "delete") // also the lock of one that was taken
+			s.noSpares()
+		})
+	}
+}
+
+// TestSpareDeleteEndsBuild: a spare that is being prepared must not be in the way of who wants none.
+func TestSpareDeleteEndsBuild(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{"spare", "delete"}, {"delete", "--all", "--purge"}} {
+		t.Run(strings.Join(args, " "), func(t *testing.T) {
+			t.Parallel()
+			s := newSession(t)
+			build := s.command([]string{envAt + "=began boot hang"}, "spare", "build")
+			stderr, err := build.StderrPipe()
+			if err == nil {
+				err = build.Start()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			lines := bufio.NewScanner(stderr)
+			for lines.Scan() && !strings.Contains(lines.Text(), "test: hangs") {
+			}
+			s.code(0, nil, args...)
+			for lines.Scan() {
+			}
+			if err := build.Wait(); exitCode(err) != 130 {
+				t.Errorf("the build ended with %v, want exit code 130", err)
+			}
+			s.noSpares()
+		})
+	}
+}
+
 // TestSecondSignal: a second Ctrl-C must end skiff at once, whatever it is at.
 func TestSecondSignal(t *testing.T) {
 	t.Parallel()

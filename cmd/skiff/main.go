@@ -11,6 +11,7 @@ import (
 	"github.com/skiff-k8s/skiff/cmd/internal/cli"
 	"github.com/skiff-k8s/skiff/drivers"
 	"github.com/skiff-k8s/skiff/drivers/builtin"
+	"github.com/skiff-k8s/skiff/internal/background"
 	"github.com/skiff-k8s/skiff/internal/host"
 	"github.com/skiff-k8s/skiff/machine"
 	"github.com/skiff-k8s/skiff/provision/ssh"
@@ -41,6 +42,7 @@ func live() cli.Deps {
 		Agents:     cluster.LiveAgents{Executable: executable},
 		Kubernetes: cluster.LiveKubernetes{},
 		RunAgent:   runAgent,
+		Background: func(log string, args ...string) error { return background.Start(log, executable, args...) },
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -31,6 +32,9 @@ const (
 	envDriver = "SKIFF_TEST_DRIVER" // fake.Options as JSON
 	envAgents = "SKIFF_TEST_AGENTS" // "live": agents are real ones, on machines that are not
 	envAt     = "SKIFF_TEST_AT"     // "KIND STEP hang" or "KIND STEP kill": at that event of cluster.Event
+	// envBackground, when not empty, lets skiff do what it does in the background, but waits for the end. Otherwise it does
+	// none of that.
+	envBackground = "SKIFF_TEST_BACKGROUND"
 )
 
 func TestMain(m *testing.M) {
@@ -80,11 +84,32 @@ func fakes() (cli.Deps, error) {
 		RunAgent:   func(context.Context, string) error { return nil },
 		Observe:    observe,
 	}
+	if os.Getenv(envBackground) != "" {
+		deps.Background = waitFor
+	}
 	if os.Getenv(envAgents) != "live" {
 		return deps, nil
 	}
 	deps.Agents, deps.RunAgent, err = liveAgents(driver, deps.Kubernetes)
 	return deps, err
+}
+
+// waitFor runs this binary as skiff to its end.
+func waitFor(log string, args ...string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	output, err := os.Create(log)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = output.Close() }()
+	command := exec.Command(self, args...) //nolint:noctx // nobody cancels what is done in the background
+	command.Env = append(os.Environ(), envMain+"=1", envBackground+"=")
+	command.Stdout, command.Stderr = output, output
+	_ = command.Run() // nobody is told
+	return nil
 }
 
 // liveAgents are processes of this binary.

@@ -20,6 +20,7 @@ import (
 
 	"github.com/skiff-k8s/skiff/agent"
 	"github.com/skiff-k8s/skiff/cluster/clustertest"
+	"github.com/skiff-k8s/skiff/internal/host"
 )
 
 // TestScripts runs every script below testdata/script; a folder there is a group.
@@ -38,7 +39,7 @@ func TestScripts(t *testing.T) {
 	for folder := range folders {
 		t.Run(filepath.Base(folder), func(t *testing.T) {
 			t.Parallel()
-			testscript.Run(t, testscript.Params{Dir: folder, Setup: setup, Cmds: commands(), RequireExplicitExec: true, RequireUniqueNames: true})
+			testscript.Run(t, testscript.Params{Dir: folder, Setup: setup, Cmds: commands(), Condition: condition, RequireExplicitExec: true, RequireUniqueNames: true})
 		})
 	}
 }
@@ -74,6 +75,16 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 	return map[string]func(*testscript.TestScript, bool, []string){
 		"appears": appears, "becomes": becomes, "code": code, "connects": connects, "flip": flip, "killagent": killAgent, "listen": listen, "lines": lines,
 	}
+}
+
+// condition knows "spacious": there is so much room on the disk that a warm spare is prepared in the background.
+func condition(name string) (bool, error) {
+	if name != "spacious" {
+		return false, fmt.Errorf("there is no condition %q", name)
+	}
+	const enough = 16 << 30
+	free, err := host.FreeBytes(os.TempDir())
+	return free > enough, err
 }
 
 // appears waits until there is a file, which something in the background makes: appears FILE.

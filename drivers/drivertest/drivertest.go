@@ -70,6 +70,7 @@ func Run(t *testing.T, newTarget func(t *testing.T) Target) {
 		{"pause", usual, pause},
 		{"suspend and resume", longest, suspend},
 		{"suspend and forget", usual, forget},
+		{"suspend and move", usual, move},
 		{"snapshots", shortest, snapshots},
 	}
 	run := func(name string, part func(ctx context.Context, t *testing.T)) {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -114,6 +116,40 @@ func forget(ctx context.Context, t *testing.T, target Target) {
 	}
 	must(t, "Suspend", suspender.Suspend(ctx))
 	must(t, "Delete of a suspended machine", m.Delete(ctx))
+	wantState(ctx, t, m, machine.Absent)
+}
+
+// move holds a machine to drivers.Movable, if it is one.
+func move(ctx context.Context, t *testing.T, target Target) {
+	m := create(ctx, t, target)
+	movable := ability[drivers.Movable](t, m)
+	suspender := ability[drivers.Suspender](t, m)
+	if err := movable.Fits(ctx); err == nil {
+		t.Error("Fits of a machine that is not suspended gave no error")
+	}
+	must(t, "Start", m.Start(ctx))
+	must(t, "wait for the guest", machine.Wait(ctx, m))
+	must(t, "Put", m.Put(ctx, memoryPath, 0o600, strings.NewReader("moved")))
+	must(t, "Suspend", suspender.Suspend(ctx))
+	for range 2 {
+		must(t, "Fits", movable.Fits(ctx))
+	}
+	wantSuspended(ctx, t, m, true)
+
+	there := target
+	there.Spec.Cluster = "elsewhere"
+	there.Spec.Dir = filepath.Join(t.TempDir(), "moved")
+	must(t, "move its folder", os.Rename(target.Spec.Dir, there.Spec.Dir))
+	must(t, "make the old folder again", os.Mkdir(target.Spec.Dir, 0o700))
+	defer cleanUp(ctx, t, there)
+	moved := there.Fresh().Machine(there.Spec)
+	wantSuspended(ctx, t, moved, true)
+	wantState(ctx, t, m, machine.Absent)
+	must(t, "Fits in the new place", moved.(drivers.Movable).Fits(ctx))
+	must(t, "Resume in the new place", moved.(drivers.Suspender).Resume(ctx))
+	must(t, "wait for the guest that was moved", machine.Wait(ctx, moved))
+	wantFile(ctx, t, moved, memoryPath, "moved")
+	wantListed(ctx, t, there, machine.Running)
 	wantState(ctx, t, m, machine.Absent)
 }
 

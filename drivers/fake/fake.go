@@ -34,6 +34,7 @@ const (
 
 	Suspend         Op = "suspend"
 	Resume          Op = "resume"
+	Fits            Op = "fits"
 	Pause           Op = "pause"
 	Unpause         Op = "unpause"
 	SaveSnapshot    Op = "save"

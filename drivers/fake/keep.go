@@ -18,6 +18,7 @@ var (
 	_ drivers.Suspender   = (*Machine)(nil)
 	_ drivers.Pauser      = (*Machine)(nil)
 	_ drivers.Snapshotter = (*Machine)(nil)
+	_ drivers.Movable     = (*Machine)(nil)
 )
 
 // snapshot is what the record has of one. The guest's files of that time lie in a folder of its own.
@@ -59,6 +60,17 @@ func (m *Machine) Suspend(ctx context.Context) error {
 func (m *Machine) Suspended(ctx context.Context) (bool, error) {
 	c, err := m.record.read()
 	return c.Suspended && c.State == machine.Stopped, errors.Join(ctx.Err(), err)
+}
+
+// Fits implements drivers.Movable. A suspended machine is in no registry: only its record is there.
+func (m *Machine) Fits(ctx context.Context) error {
+	return m.op(ctx, Fits, nil, func() error {
+		c, err := m.record.read()
+		if err == nil && (!c.Suspended || c.State != machine.Stopped) {
+			err = errors.New("no memory is kept")
+		}
+		return err
+	})
 }
 
 // Resume implements drivers.Suspender.

@@ -68,6 +68,9 @@ func (r record) write(c content) error {
 	if err := renameio.WriteFile(r.file(), raw, 0o600); err != nil {
 		return err
 	}
+	if c.Suspended { // what is only files may have another place when somebody looks for it again
+		return r.unregister()
+	}
 	return r.register(c.State)
 }
 

@@ -64,6 +64,9 @@ func play(how behaviour, args []string, out io.Writer) error {
 	case args[0] == "--version" && how == old:
 		_, err := fmt.Fprintln(out, "QEMU emulator version 6.2.0 (Debian 1:6.2)")
 		return err
+	case args[0] == "--version" && how == newer:
+		_, err := fmt.Fprintln(out, "QEMU emulator version 7.2.23 (Debian 1:7.2+dfsg-7+deb12u19)")
+		return err
 	case args[0] == "--version":
 		fmt.Fprintln(out, "QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)")
 		return nil

@@ -125,6 +125,43 @@ func TestUnfit(t *testing.T) {
 	}
 }
 
+// TestFits: what can be told of a kept memory without a guest is told, and nothing is changed by it.
+func TestFits(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		spoil func(t *testing.T, m *Machine)
+		want  string // empty: it fits
+	}{
+		"sound":         {func(*testing.T, *Machine) {}, ""},
+		"newer QEMU":    {func(t *testing.T, m *Machine) { m.driver.options.QEMU = playing(t, newer) }, "QEMU is 7.2.23 and was 7.2.22"},
+		"more CPUs":     {func(_ *testing.T, m *Machine) { m.spec.CPUs = 4 }, "there are 4 CPUs and were 2"},
+		"another image": {func(_ *testing.T, m *Machine) { m.spec.Image.Digest = "x" }, "the guest image is x"},
+		"manifest damaged": {func(t *testing.T, m *Machine) {
+			change(t, filepath.Join(m.files.suspended(), manifestName), flipped)
+		}, "manifest"},
+		"forgotten": {func(t *testing.T, m *Machine) {
+			if err := m.Forget(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}, "not complete"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := suspended(t, newDriver(t, works, t.TempDir()))
+			test.spoil(t, m)
+			err := m.Fits(t.Context())
+			if test.want == "" && err != nil {
+				t.Errorf("Fits: got error %v, want none", err)
+			}
+			if test.want != "" && (!fail.Is(err, fail.SnapshotMismatch) || !strings.Contains(err.Error(), test.want)) {
+				t.Errorf("Fits: got error %v, want %s with %q", err, fail.SnapshotMismatch, test.want)
+			}
+			wantState(t, m, machine.Stopped)
+		})
+	}
+}
+
 // TestKeptMemoryMoves: a memory can be used under another name and in other folders.
 func TestKeptMemoryMoves(t *testing.T) {
 	t.Parallel()

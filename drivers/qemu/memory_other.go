@@ -4,6 +4,7 @@ package qemu
 
 import (
 	"errors"
+	"fmt"
 	"os"
 )
 
@@ -13,7 +14,9 @@ const memoryOption = ""
 func memoryArgs(int) []string { return nil }
 
 // memoryStays says why a guest's memory cannot outlive its QEMU here.
-func memoryStays() error { return errors.New("memory can be kept on Linux alone") }
+func memoryStays() error {
+	return fmt.Errorf("memory can be kept on Linux alone: %w", errors.ErrUnsupported)
+}
 
 func newMemory(int64) (*os.File, error) { return nil, errors.ErrUnsupported }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/skiff-k8s/skiff/drivers/drivertest"
 	"github.com/skiff-k8s/skiff/drivers/fake"
 	"github.com/skiff-k8s/skiff/drivers/hostfiles"
+	"github.com/skiff-k8s/skiff/internal/processes"
 	"github.com/skiff-k8s/skiff/machine"
 	"github.com/skiff-k8s/skiff/provision/ssh"
 )
@@ -99,10 +100,21 @@ type reachable struct {
 }
 
 func (r *reachable) Run(ctx context.Context, cmd machine.Cmd) (machine.Result, error) {
-	if p, err := find(r.machine.pid()); p == nil {
+	if p, err := find(r.machine.pid()); p == nil && !r.moved(ctx) {
 		return machine.Result{}, errors.Join(errors.New("connection refused"), err)
 	}
 	return r.Runner.Run(ctx, cmd)
+}
+
+// moved reports whether the machine runs in another folder: the one of its socket stays.
+func (r *reachable) moved(ctx context.Context) bool {
+	all, err := processes.List(ctx)
+	for _, words := range all {
+		if spec, ok := specOf(words); ok && spec.RunDir == r.machine.run {
+			return true
+		}
+	}
+	return err != nil
 }
 
 // killed ends the machine's process as the kernel's out-of-memory killer does.

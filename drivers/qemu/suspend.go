@@ -21,6 +21,7 @@ import (
 var (
 	_ drivers.Suspender = (*Machine)(nil)
 	_ drivers.Pauser    = (*Machine)(nil)
+	_ drivers.Movable   = (*Machine)(nil)
 )
 
 // frozen is a guest that stands still, with all of it that is not in its memory.
@@ -213,6 +214,44 @@ func (m *Machine) Suspended(ctx context.Context) (bool, error) {
 	}
 	state, err := m.State(ctx)
 	return state == machine.Stopped, err
+}
+
+// Fits compares what the manifest says with this host. A saved memory knows no names and no paths, so it can be moved.
+func (m *Machine) Fits(ctx context.Context) error {
+	err := memoryStays()
+	if err == nil {
+		err = m.fits(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("look at the memory of machine %q: %w", m.spec.Name, mismatch(err))
+	}
+	return nil
+}
+
+func (m *Machine) fits(ctx context.Context) error {
+	kept, err := readManifest(m.files.suspended())
+	if err != nil {
+		return err
+	}
+	if kept.Memory == nil {
+		return &damageError{what: "there is no memory in it"}
+	}
+	accel, err := m.driver.accelerator(ctx, m.spec.Image)
+	if err != nil {
+		return err
+	}
+	version, err := versionOf(ctx, m.driver.options.QEMU)
+	if err != nil {
+		return err
+	}
+	// What a packager calls the version comes with QEMU's greeting alone; Resume compares that too.
+	if was, _, _ := strings.Cut(kept.Memory.Key.QEMU, " "); was != version.String() {
+		return fail.New(fail.SnapshotMismatch, "use the saved memory", "it does not fit: QEMU is %s and was %s", version, was)
+	}
+	if what := kept.Memory.Key.differs(keyOf(m.spec, accel.Name, kept.Memory.Key.QEMU)); what != "" {
+		return fail.New(fail.SnapshotMismatch, "use the saved memory", "it does not fit: %s", what)
+	}
+	return m.files.checkDisk(m.spec)
 }
 
 // Resume starts a QEMU that goes on from the kept memory. The last thing before the guest executes is to throw away what

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"runtime"
 	"strconv"
@@ -16,14 +17,15 @@ import (
 
 // Facts is what a host has to give.
 type Facts struct {
-	CPUs         int // processors that this process may use
-	MemoryMiB    int // memory in all; 0 when it cannot be told
-	AvailableMiB int // memory that could be had without swapping; 0 when it cannot be told
+	CPUs         int  // processors that this process may use
+	MemoryMiB    int  // memory in all; 0 when it cannot be told
+	AvailableMiB int  // memory that could be had without swapping; 0 when it cannot be told
+	OnBattery    bool // no other supply of power is there; false also where that cannot be told
 }
 
 // Look returns the facts of this host.
 func Look() Facts {
-	facts := Facts{CPUs: runtime.NumCPU()}
+	facts := Facts{CPUs: runtime.NumCPU(), OnBattery: onBattery(os.DirFS("/sys/class/power_supply"))}
 	if file, err := os.Open("/proc/meminfo"); err == nil {
 		defer func() { _ = file.Close() }()
 		total, available, err := meminfo(file)
@@ -43,6 +45,31 @@ func Processor() string {
 		}
 	}
 	return ""
+}
+
+// onBattery reads what Linux says of supplies of power (Documentation/ABI/testing/sysfs-class-power): there is a battery of
+// the computer itself that is being emptied, and nothing that is plugged in.
+func onBattery(supplies fs.FS) bool {
+	read := func(supply, file string) string {
+		content, _ := fs.ReadFile(supplies, supply+"/"+file)
+		return strings.TrimSpace(string(content))
+	}
+	entries, err := fs.ReadDir(supplies, ".")
+	if err != nil {
+		return false
+	}
+	emptied := false
+	for _, entry := range entries {
+		name := entry.Name()
+		switch {
+		case read(name, "scope") == "Device": // a mouse's
+		case read(name, "type") == "Battery":
+			emptied = emptied || read(name, "status") == "Discharging"
+		case read(name, "online") == "1":
+			return false
+		}
+	}
+	return emptied
 }
 
 // meminfo reads MemTotal and MemAvailable, both in MiB (proc_meminfo(5): the file's unit is KiB).

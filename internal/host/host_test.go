@@ -1,9 +1,12 @@
 package host
 
 import (
+	"maps"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/fstest"
 )
 
 func TestMeminfo(t *testing.T) {
@@ -35,6 +38,43 @@ func TestLook(t *testing.T) {
 	}
 	if facts.MemoryMiB > 0 && (facts.AvailableMiB < 0 || facts.AvailableMiB > facts.MemoryMiB) {
 		t.Errorf("Look: got %d MiB available of %d", facts.AvailableMiB, facts.MemoryMiB)
+	}
+}
+
+func TestOnBattery(t *testing.T) {
+	t.Parallel()
+	supply := func(kind, file, value string) fstest.MapFS {
+		return fstest.MapFS{kind + "/type": {Data: []byte(kind + "\n")}, kind + "/" + file: {Data: []byte(value + "\n")}}
+	}
+	together := func(all ...fstest.MapFS) fstest.MapFS {
+		sum := fstest.MapFS{}
+		for _, one := range all {
+			maps.Copy(sum, one)
+		}
+		return sum
+	}
+	mouse := supply("Battery", "status", "Discharging")
+	mouse["Battery/scope"] = &fstest.MapFile{Data: []byte("Device\n")}
+	tests := []struct {
+		name     string
+		supplies fstest.MapFS
+		want     bool
+	}{
+		{"nothing is known", fstest.MapFS{}, false},
+		{"unplugged", together(supply("Mains", "online", "0"), supply("Battery", "status", "Discharging")), true},
+		{"a battery alone", supply("Battery", "status", "Discharging"), true},
+		{"plugged in", together(supply("Mains", "online", "1"), supply("Battery", "status", "Charging")), false},
+		{"plugged in, and the supply is too weak", together(supply("USB", "online", "1"), supply("Battery", "status", "Discharging")), false},
+		{"full", supply("Battery", "status", "Full"), false},
+		{"a mouse's", mouse, false},
+	}
+	for _, test := range tests {
+		if got := onBattery(test.supplies); got != test.want {
+			t.Errorf("%s: got %t, want %t", test.name, got, test.want)
+		}
+	}
+	if onBattery(os.DirFS(filepath.Join(t.TempDir(), "absent"))) {
+		t.Error("a system without such a folder is taken to run on a battery")
 	}
 }
 

@@ -79,6 +79,7 @@ func newSession(t *testing.T) *session {
 	t.Setenv("SKIFF_HOME", s.home)
 	t.Setenv("SKIFF_IMAGE", image)
 	t.Setenv("KUBECONFIG", s.kubeconfig)
+	t.Setenv("SKIFF_WARM_SPARE", "false") // tests that want one build it; in the background it would be in the way of the others
 	t.Setenv("SKIFF_WAIT_TIMEOUT", "15m") // a busy emulated machine is a matter of speed, which is measured elsewhere
 	if err := os.WriteFile(s.kubeconfig, []byte(others), 0o600); err != nil {
 		t.Fatal(err)
@@ -95,6 +96,7 @@ func newSession(t *testing.T) *session {
 		}
 		s.report()
 		_, _ = s.try(context.Background(), "delete", "--all")
+		_, _ = s.try(context.Background(), "spare", "delete")
 		_ = os.RemoveAll(dir)
 	})
 	return s

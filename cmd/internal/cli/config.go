@@ -109,6 +109,8 @@ func (a *app) goodValue(key, value string) error {
 		if value != "auto" {
 			_, err = a.deps.Drivers(a.ctx, a.home)(value)
 		}
+	case "warm-spare":
+		_, err = warmSpare(value)
 	case "wait":
 		_, err = noWait(words(value))
 	default:

@@ -34,6 +34,9 @@ type Deps struct {
 	Kubernetes cluster.Kubernetes
 	// RunAgent is the whole life of an agent's process.
 	RunAgent func(ctx context.Context, configFile string) error
+	// Background, when not nil, starts this program with these arguments so that it outlives the command, and returns at once.
+	// What it prints goes to the file log.
+	Background func(log string, args ...string) error
 	// Observe, when not nil, is told every event before it is shown. A command waits for it to return.
 	Observe func(context.Context, cluster.Event)
 	// NewID makes the IDs of JSON events; nil for random ones.
@@ -138,6 +141,7 @@ func (a *app) manager() *cluster.Manager {
 		Agents:     a.deps.Agents,
 		Kubernetes: a.deps.Kubernetes,
 		Facts:      a.deps.Facts(),
+		Version:    a.deps.Version + " " + a.deps.Commit,
 		Command:    a.command,
 		Kubeconfig: a.deps.Env("KUBECONFIG"),
 		Built:      built,

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/skiff-k8s/skiff/cluster"
+	"github.com/skiff-k8s/skiff/cluster/spare"
 	"github.com/skiff-k8s/skiff/cmd/internal/ui"
 	"github.com/skiff-k8s/skiff/config"
 	"github.com/skiff-k8s/skiff/fail"
@@ -40,6 +41,8 @@ func startFlags() *pflag.FlagSet {
 	machineFlags(flags)
 	flags.Bool("offline", false, "never go to the network, for image pulls of pods either")
 	flags.String("auto-pause", "off", "pause the machine after that long without a request, such as 30m; the next one wakes it, and waits")
+	flags.Bool("no-spare", false, "neither take a warm spare nor prepare one")
+	flags.String("warm-spare", string(spare.Auto), "prepare a warm spare after a new cluster: auto (where there is hardware virtualisation), true or false")
 	flags.Bool("keep-context", false, "leave kubectl's current context alone")
 	flags.Bool("dry-run", false, "print what would be done, and do nothing")
 	flags.Bool("force", false, "start also when this computer has too little memory or too few processors")
@@ -76,7 +79,8 @@ func (a *app) runStart(cmd *cobra.Command) error {
 	}
 	manager, profile := a.manager(), a.profile()
 	options, err := a.startOptions(cmd, manager)
-	if err != nil {
+	when, unknown := warmSpare(a.settings.text("warm-spare"))
+	if err := errors.Join(err, unknown); err != nil {
 		return err
 	}
 	if options.DryRun {
@@ -101,6 +105,7 @@ func (a *app) runStart(cmd *cobra.Command) error {
 		return err
 	}
 	a.summary(started, time.Since(began))
+	a.prepareSpare(cmd, options, when, started)
 	return nil
 }
 
@@ -109,19 +114,27 @@ func (a *app) startOptions(cmd *cobra.Command, manager *cluster.Manager) (cluste
 	s := a.settings
 	options := cluster.StartOptions{
 		Profile: a.profile(), DryRun: s.yes("dry-run"), Force: s.yes("force"), KeepContext: s.yes("keep-context"),
-		DeleteOnFailure: s.yes("delete-on-failure"), WaitTimeout: s.viper.GetDuration("wait-timeout"),
+		DeleteOnFailure: s.yes("delete-on-failure"), WaitTimeout: s.viper.GetDuration("wait-timeout"), NoSpare: s.yes("no-spare"),
 	}
 	if err := config.ValidateProfile(options.Profile); err != nil {
 		return options, err
 	}
 	_, err := os.Lstat(a.home.Cluster(options.Profile).File())
-	exists := err == nil
-	// On a cluster that exists, what is stored stands in for settings file and defaults.
+	var problems []error
+	options.Wanted, err = a.wanted(cmd, manager, err == nil)
+	problems = append(problems, err)
+	options.NoWait, err = noWait(s.list("wait"))
+	return options, errors.Join(append(problems, err)...)
+}
+
+// wanted is what a cluster is to be. On a cluster that exists, what is stored stands in for settings file and defaults.
+func (a *app) wanted(cmd *cobra.Command, manager *cluster.Manager, exists bool) (cluster.Wanted, error) {
+	s := a.settings
 	asked := func(key string) bool {
 		return s.from(key) >= fromEnv || s.from(key) == fromFile && !exists
 	}
 	var problems []error
-	w := &options.Wanted
+	var w cluster.Wanted
 	if asked("memory") {
 		problems = append(problems, into(&w.MemoryMiB)(config.Memory(s.text("memory"), manager.Facts)))
 	}
@@ -158,13 +171,12 @@ func (a *app) startOptions(cmd *cobra.Command, manager *cluster.Manager) (cluste
 		offline := s.yes("offline")
 		w.Offline = &offline
 	}
+	var err error
 	if asked("auto-pause") {
 		problems = append(problems, into(&w.AutoPause)(config.AutoPause(s.text("auto-pause"))))
 	}
 	w.SSH, err = a.existing(asked)
-	problems = append(problems, err)
-	options.NoWait, err = noWait(s.list("wait"))
-	return options, errors.Join(append(problems, err)...)
+	return w, errors.Join(append(problems, err)...)
 }
 
 // into stores a value that was parsed, and hands its error on.

@@ -87,7 +87,7 @@ func (a *app) delete() *cobra.Command {
 		Use: "delete", Short: "Remove the cluster: machine, disk, keys, logs and kubeconfig entry",
 		Example: `  skiff delete
   skiff delete -p dev
-  skiff delete --all --purge    # also the guest image and the settings`,
+  skiff delete --all --purge    # also warm spares, the guest image and the settings`,
 		Args:        noArgs,
 		Annotations: map[string]string{annotationFormats: "json", annotationEvents: "yes"},
 		RunE:        func(cmd *cobra.Command, _ []string) error { return a.runDelete(cmd.Context(), d) },
@@ -130,6 +130,9 @@ func (a *app) runDelete(ctx context.Context, d deletion) error {
 		return nil
 	})
 	if err != nil || !d.purge {
+		return err
+	}
+	if _, err := a.manager().DeleteSpares(ctx, nil, a.sink(ctx)); err != nil {
 		return err
 	}
 	return a.purge()
