@@ -210,8 +210,7 @@ func TestSpareOnce(t *testing.T) {
 func TestSpareAddons(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	with, without := w.builds("ingress"), ""
-	without = w.builds()
+	with, without := w.builds("ingress"), w.builds()
 	w.starts(w.options())
 	if states := w.states(); states[with] != cluster.SpareReady || states[without] != "" {
 		t.Errorf("the spares are %v, want %s taken, which has no addon too many", states, without)
@@ -646,10 +645,10 @@ func TestOneBuild(t *testing.T) {
 func TestLockedSpare(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	ready, half := w.builds(), ""
+	ready := w.builds()
 	built, err := w.BuildSpare(t.Context(), cluster.SpareOptions{Wanted: cluster.Wanted{CPUs: new(4)}}, w.sink)
 	w.must(err)
-	half = built.Name
+	half := built.Name
 	w.must(os.Remove(w.Home.Spares().Cluster(half).Spare()))
 	for _, name := range []string{ready, half} {
 		release, err := store.TryLock(w.Home.Spares().Cluster(name).Lock(), store.Holder{Command: "another"})
