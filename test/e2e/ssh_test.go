@@ -181,6 +181,8 @@ func TestSSHMachine(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(home, ".ssh", "known_hosts"), []byte(known), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	e.isRefused(s, start, before)
+	e.isCutOff(s, start)
 	s.timed("start on a machine that exists", start...)
 	address := s.run("ip")
 	s.isQuick(address)
@@ -205,6 +207,70 @@ func TestSSHMachine(t *testing.T) {
 	}
 	s.timed("delete", "delete")
 	e.asBefore(before)
+}
+
+// isRefused spoils the machine in one way after another, and looks that each is told and nothing changed.
+func (e *elsewhere) isRefused(s *session, start []string, before string) {
+	e.t.Helper()
+	for _, bad := range []struct {
+		id              string
+		code            int
+		spoil, putRight string
+	}{
+		{
+			"MACHINE_TOO_SMALL", 7,
+			"sed 's/^MemTotal:.*/MemTotal: 1000000 kB/' /proc/meminfo >/run/meminfo && mount --bind /run/meminfo /proc/meminfo",
+			"umount /proc/meminfo && rm /run/meminfo",
+		},
+		{"MACHINE_READ_ONLY", 4, "mount --bind /etc /etc && mount -o remount,bind,ro /etc", "umount -l /etc"},
+		{"MACHINE_NO_SYSTEMD", 4, "mv /run/systemd/system /run/systemd/hidden", "mv /run/systemd/hidden /run/systemd/system"},
+		{
+			"MACHINE_IN_USE", 6,
+			"mkdir -p /etc/kubernetes/manifests && echo 'kind: Pod' >/etc/kubernetes/manifests/theirs.yaml", "rm -r /etc/kubernetes",
+		},
+		{
+			"MACHINE_NOT_LINUX", 4,
+			"printf '#!/bin/sh\\necho FreeBSD\\n' >/usr/local/bin/uname && chmod 755 /usr/local/bin/uname", "rm /usr/local/bin/uname",
+		},
+	} {
+		e.sh(bad.spoil)
+		if out := s.code(bad.code, start...); !strings.Contains(out.stderr, bad.id) {
+			e.t.Errorf("the machine is to be refused with %s, and skiff says: %s", bad.id, out.stderr)
+		}
+		e.sh(bad.putRight)
+		e.asBefore(before)
+		s.code(5, "ip") // nor is there a cluster on this side
+	}
+}
+
+// cutOff ends the process behind the connection over which a large file arrives.
+const cutOff = `n=0
+until [ "$(stat -c %s /usr/local/bin/.skiff.part 2>/dev/null || echo 0)" -gt 1000000 ]; do
+	n=$((n + 1))
+	[ $n -lt 6000 ] || exit 1
+	sleep 0.05
+done
+for put in $(pgrep -f 'skiff-[p]ut'); do
+	parent=$(ps -o ppid= -p "$put" | tr -d ' ')
+	grep -q sshd "/proc/$parent/comm" && kill -KILL "$parent" && exit 0
+done
+exit 1`
+
+// isCutOff loses the connection in the middle of the push. The next start goes on.
+func (e *elsewhere) isCutOff(s *session, start []string) {
+	e.t.Helper()
+	ended := make(chan output, 1)
+	go func() {
+		out, err := s.try(e.t.Context(), start...)
+		if err != nil {
+			out.stderr = err.Error()
+		}
+		ended <- out
+	}()
+	e.sh(cutOff)
+	if out := <-ended; out.code != 8 || !strings.Contains(out.stderr, "SSH_UNREACHABLE") {
+		e.t.Errorf("a connection that is lost in the middle of the push: exit code %d, want 8 and SSH_UNREACHABLE: %s", out.code, out.stderr)
+	}
 }
 
 // conforms holds the driver to the contract of all drivers, on the one machine.
