@@ -22,7 +22,8 @@ const tolerance = time.Minute
 const soon = 30 * 24 * time.Hour
 
 // clock holds the host's clock, which guests and certificates follow, to what must lie in the past: skiff's own
-// beginnings, the installation of its images, and the first day of its clusters' certificates.
+// beginnings, the installation of its images, and the first day of its clusters' certificates. That nothing sets it by the
+// network's time is a warning: on some hosts the hypervisor does so unseen.
 func (h Host) clock(context.Context) []Finding {
 	now := h.Now()
 	if beginnings := time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC); now.Before(beginnings) {
@@ -38,6 +39,9 @@ func (h Host) clock(context.Context) []Finding {
 	var findings []Finding
 	for _, cluster := range h.described() {
 		findings = append(findings, certificate(h.Home.Cluster(cluster.profile), now)...)
+	}
+	if synchronized, known := h.Synchronized(); known && !synchronized {
+		findings = append(findings, warning(setClock(), "Nothing keeps the clock right, as far as the kernel knows: certificates and downloads are refused when it has gone too far wrong."))
 	}
 	if len(findings) == 0 {
 		findings = append(findings, good("The clock agrees with the files and certificates of skiff's that are here."))

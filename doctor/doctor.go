@@ -30,8 +30,10 @@ type Host struct {
 	Agents     Agents
 	Root       string // folder that holds proc, sys and etc; empty: "/"
 	Now        func() time.Time
-	FreeBytes  func(dir string) (int64, error)
-	Listen     Listen
+	// Synchronized reports whether something keeps the clock right, as host.Synchronized does.
+	Synchronized func() (synchronized, known bool)
+	FreeBytes    func(dir string) (int64, error)
+	Listen       Listen
 }
 
 // Agents are the processes behind clusters, as cluster.Agents has them.

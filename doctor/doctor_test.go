@@ -55,16 +55,17 @@ func newPatient(t *testing.T) *patient {
 			Config: filepath.Join(home, "config"), State: filepath.Join(home, "state"),
 			Cache: filepath.Join(home, "cache"), Run: filepath.Join(home, "run"),
 		},
-		Built:      filepath.Join(dir, "image"),
-		Facts:      host.Facts{CPUs: 8, MemoryMiB: 16384, AvailableMiB: 12000},
-		Env:        func(name string) string { return p.env[name] },
-		Kubeconfig: filepath.Join(dir, "kubeconfig"),
-		Drivers:    []drivers.Driver{fake.New(fake.Options{Registry: filepath.Join(dir, "registry")})},
-		Agents:     clustertest.Agents{},
-		Root:       filepath.Join(dir, "root"),
-		Now:        time.Now,
-		FreeBytes:  func(string) (int64, error) { return 100 << 30, nil },
-		Listen:     new(net.ListenConfig).Listen,
+		Built:        filepath.Join(dir, "image"),
+		Facts:        host.Facts{CPUs: 8, MemoryMiB: 16384, AvailableMiB: 12000},
+		Env:          func(name string) string { return p.env[name] },
+		Kubeconfig:   filepath.Join(dir, "kubeconfig"),
+		Drivers:      []drivers.Driver{fake.New(fake.Options{Registry: filepath.Join(dir, "registry")})},
+		Agents:       clustertest.Agents{},
+		Root:         filepath.Join(dir, "root"),
+		Now:          time.Now,
+		Synchronized: func() (synchronized, known bool) { return true, true },
+		FreeBytes:    func(string) (int64, error) { return 100 << 30, nil },
+		Listen:       new(net.ListenConfig).Listen,
 	}
 	p.must(clustertest.Image(t.Context(), p.Built))
 	p.must(images.Install(t.Context(), p.Built, p.Home.BaseImage(p.image()), nil))
@@ -235,6 +236,8 @@ func TestChecks(t *testing.T) {
 				p.must(os.Chtimes(path, noon, noon))
 			}
 		}},
+		"clock-adrift": {"clock", func(p *patient) { p.Synchronized = func() (synchronized, known bool) { return false, true } }},
+		"clock-untold": {"clock", func(p *patient) { p.Synchronized = func() (synchronized, known bool) { return false, false } }},
 		"clock-before-certificate": {"clock", func(p *patient) {
 			p.Now = func() time.Time { return noon.AddDate(70, 0, 0) }
 			p.write(filepath.Join(p.cluster("dev").PKI(), "apiserver.crt"), certificate(p.t, noon.AddDate(71, 0, 0)))
@@ -298,6 +301,9 @@ func TestChecks(t *testing.T) {
 		"image-half":          {"image", func(p *patient) { p.must(store.Folder(p.Home.BaseImage("abc.partial"))) }},
 		"clusters-odd":        {"clusters", func(p *patient) { p.cluster("dev"); p.write(p.Home.Cluster("bad").File(), "kind: x\n") }},
 		"kubeconfig-odd":      {"kubeconfig", func(p *patient) { p.write(p.Kubeconfig, "what\n") }},
+		"kubeconfig-folder": {"kubeconfig", func(p *patient) {
+			p.must(os.Mkdir(p.Kubeconfig, 0o700)) // so it cannot be read, not even by root
+		}},
 		"kubeconfig-ours": {"kubeconfig", func(p *patient) {
 			p.cluster("dev")
 			p.entry("dev", "https://127.77.9.1:6443")

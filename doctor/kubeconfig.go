@@ -9,7 +9,10 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/skiff-k8s/skiff/machine"
 	"github.com/skiff-k8s/skiff/provision"
@@ -20,11 +23,11 @@ import (
 func (h Host) kubeconfig(ctx context.Context) []Finding {
 	entries, err := kubeconfig.Entries(h.Kubeconfig)
 	if err != nil {
-		return []Finding{failure("", "%v.", err)}
+		return []Finding{failure(h.usable(), "%v.", err)}
 	}
 	var findings []Finding
 	if err := kubeconfig.Check(h.Kubeconfig); err != nil {
-		findings = append(findings, failure("", "%v.", err))
+		findings = append(findings, failure(h.usable(), "%v.", err))
 	}
 	locks, err := kubeconfig.StaleLocks(h.Kubeconfig, h.Now())
 	if err != nil {
@@ -50,6 +53,28 @@ func (h Host) kubeconfig(ctx context.Context) []Finding {
 		return []Finding{good("The kubeconfig can be changed. %s", describe(ours, "cluster of skiff's is", "clusters of skiff's are", "in it"))}
 	}
 	return findings
+}
+
+// usable is the command that makes the first file usable that is not: one that cannot be understood is put aside.
+func (h Host) usable() string {
+	files, _ := kubeconfig.Files(h.Kubeconfig)
+	for _, path := range files {
+		place := existing(path) // the file, or the folder that it is to be made in
+		info, err := os.Stat(place)
+		if err != nil {
+			return "ls -ld " + machine.Quote(place) // it lies in a folder that is closed
+		}
+		if owner, ok := info.Sys().(*syscall.Stat_t); ok && int(owner.Uid) != os.Geteuid() {
+			return fmt.Sprintf("sudo chown %d %s", os.Geteuid(), machine.Quote(place))
+		}
+		if unix.Access(place, unix.R_OK|unix.W_OK) != nil {
+			return "chmod u+rwX " + machine.Quote(place)
+		}
+		if _, err := kubeconfig.Entries(path); err != nil {
+			return "mv " + machine.Quote(path) + " " + machine.Quote(path+".broken")
+		}
+	}
+	return ""
 }
 
 // clusterAddress returns the address of a cluster's API server, if url is that of one: 127.77.N.1 and the usual port.

@@ -265,7 +265,8 @@ func (h Host) dns(context.Context) []Finding {
 		}
 	}
 	if len(servers) == 0 {
-		return []Finding{warning("", "/etc/resolv.conf names no DNS server, so clusters resolve no names but their own.")}
+		return []Finding{warning("echo nameserver ADDRESS | sudo tee -a /etc/resolv.conf",
+			"/etc/resolv.conf names no DNS server, so clusters resolve no names but their own. ADDRESS is that of your network's server.")}
 	}
 	return []Finding{good("Names from outside a cluster are looked up at %s.", strings.Join(servers, ", "))}
 }

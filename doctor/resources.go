@@ -21,9 +21,12 @@ const (
 	diskShort = 5 * gib
 )
 
+// another is the command that puts a cluster on another machine, for hosts that are too small.
+const another = "skiff start --driver ssh --ssh-ip-address ADDRESS --ssh-key FILE"
+
 func (h Host) cpus(context.Context) []Finding {
 	if h.Facts.CPUs < config.MinCPUs {
-		return []Finding{failure("", "This host has %d processor; Kubernetes needs %d.", h.Facts.CPUs, config.MinCPUs)}
+		return []Finding{failure(another, "This host has %d processor; Kubernetes needs %d. It can have its cluster on another machine.", h.Facts.CPUs, config.MinCPUs)}
 	}
 	return []Finding{good("This host has %d processors; a cluster needs %d.", h.Facts.CPUs, config.MinCPUs)}
 }
@@ -34,7 +37,7 @@ func (h Host) memory(context.Context) []Finding {
 	case all == 0:
 		return []Finding{unknown("this system does not say how much memory it has; a cluster needs %d MiB.", config.MinMemoryMiB)}
 	case all < config.MinMemoryMiB:
-		return []Finding{failure("", "This host has %d MiB of memory; a cluster needs %d.", all, config.MinMemoryMiB)}
+		return []Finding{failure(another, "This host has %d MiB of memory; a cluster needs %d. It can have its cluster on another machine.", all, config.MinMemoryMiB)}
 	case free < config.MinMemoryMiB:
 		return []Finding{warning(h.freeMemory(), "%d of %d MiB of memory are free; a cluster needs %d.", free, all, config.MinMemoryMiB)}
 	case free < usual:

@@ -60,7 +60,7 @@ func (a *app) subject(driver string) (doctor.Host, error) {
 	subject := doctor.Host{
 		Home: a.home, Built: manager.Built, Facts: manager.Facts, Env: a.deps.Env, Kubeconfig: manager.Kubeconfig,
 		Drivers: auto, Named: named, Settings: a.driverSettings(), Agents: a.deps.Agents,
-		Now: time.Now, FreeBytes: host.FreeBytes, Listen: new(net.ListenConfig).Listen,
+		Now: time.Now, Synchronized: host.Synchronized, FreeBytes: host.FreeBytes, Listen: new(net.ListenConfig).Listen,
 	}
 	if driver == "" || driver == "auto" {
 		return subject, nil
