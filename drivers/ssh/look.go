@@ -190,7 +190,11 @@ func (f facts) problems() []problem {
 	case len(f.odd) > 0:
 		return []problem{{unsuitable, "it says of itself what skiff does not understand: " + strings.Join(f.odd, "; "), system, ""}}
 	case f.uid != 0:
-		return []problem{{unsuitable, fmt.Sprintf("the user has the number %d, and only root (0) may change a machine", f.uid), "Let root in with the key, and use --ssh-user root.", ""}}
+		return []problem{{
+			unsuitable, fmt.Sprintf("the user has the number %d, and only root (0) may change a machine", f.uid),
+			"Let root in with the same key, as the command does when this user runs it on the machine, and leave --ssh-user off. skiff uses no sudo: behind it, what must be ended later is not found again.",
+			"sudo install -D -m 600 ~/.ssh/authorized_keys /root/.ssh/authorized_keys",
+		}}
 	case f.owner != "":
 		name, _, _ := strings.Cut(f.owner, " ")
 		return []problem{{
