@@ -151,12 +151,12 @@ func newNobody(t *testing.T) nobody {
 		uid: uint32(uid), gid: uint32(gid),
 		home: filepath.Join(dir, "home"), runtime: filepath.Join(dir, "run"), images: filepath.Join(dir, "images"), binary: filepath.Join(dir, "test"),
 	}
-	problems := []error{uidErr, gidErr, selfErr, os.Chmod(dir, 0o755)} //nolint:gosec // the user has to enter it
+	problems := []error{uidErr, gidErr, selfErr, os.Chmod(dir, 0o755)} // the user has to enter it
 	for _, folder := range []string{n.home, n.runtime, n.images} {
 		problems = append(problems, os.Mkdir(folder, 0o700), os.Chown(folder, int(uid), int(gid)))
 	}
 	content, err := os.ReadFile(self)
-	problems = append(problems, err, os.WriteFile(n.binary, content, 0o755)) //nolint:gosec // the folder of the binary itself may be closed
+	problems = append(problems, err, os.WriteFile(n.binary, content, 0o755)) // the folder of the binary itself may be closed
 	if err := errors.Join(problems...); err != nil {
 		t.Fatal(err)
 	}
