@@ -114,7 +114,7 @@ unit: ## Run unit and script tests with the race detector
 .PHONY: e2e
 e2e: deps image ## Run the tests in real virtual machines
 	@echo "== End to end"
-	SKIFF_TEST_IMAGE='$(IMAGE)' go test -tags e2e,$(TAGS) -count=1 -timeout 60m -v -skip '$(DRIVER_TUTORIALS)' ./test/e2e/...
+	SKIFF_TEST_IMAGE='$(IMAGE)' go test -tags e2e,$(TAGS) -count=1 -timeout 60m -v $(SHORT) -skip '$(DRIVER_TUTORIALS)' ./test/e2e/...
 
 # Tests of test/e2e that are about one driver.
 DRIVER_TUTORIALS := ^Test(Libvirt|SSH)
@@ -123,18 +123,22 @@ DRIVER_TUTORIALS := ^Test(Libvirt|SSH)
 test-drivers: deps image ## Run the conformance of each driver against the real thing, and a short tutorial on each but the first
 	@for driver in qemu libvirt; do \
 		echo "== Driver conformance: $$driver"; \
-		SKIFF_TEST_IMAGE='$(IMAGE)' go test -tags $(TAGS) -count=1 -timeout 20m -v "./drivers/$$driver/..."; \
+		SKIFF_TEST_IMAGE='$(IMAGE)' go test -tags $(TAGS) -count=1 -timeout 30m -v "./drivers/$$driver/..."; \
 	done
 	@echo "== A short tutorial on other drivers"
 	SKIFF_TEST_IMAGE='$(IMAGE)' go test -tags e2e,$(TAGS) -count=1 -timeout 40m -v $(SHORT) -run '$(DRIVER_TUTORIALS)' ./test/e2e
 
 .PHONY: test
-test: deps fmt-check lint unit verify site cross-tested image drivers-tested e2e ## Run everything that CI runs
+test: deps fmt-check lint unit verify site cross-tested image drivers-tested e2e-tested ## Run everything that CI runs
 
-# All of test-drivers would take the tests past an hour.
+# All of test-drivers and e2e would take the tests past an hour.
 .PHONY: drivers-tested
 drivers-tested:
 	@$(MAKE) --no-print-directory test-drivers SHORT=-short
+
+.PHONY: e2e-tested
+e2e-tested:
+	@$(MAKE) --no-print-directory e2e SHORT=-short
 
 .PHONY: cross-tested
 cross-tested:

@@ -197,7 +197,7 @@ func (s *session) pauses(address string) {
 }
 
 // sleeps has the machine paused when nobody asks anything of it, also while a forgotten watch is open, and wakes it in each way
-// in which it is asked something.
+// in which it is asked something; with -short in one way.
 func (s *session) sleeps(address string) {
 	before := s.starts()
 	s.timed("start --auto-pause, on a running cluster", "start", "--auto-pause", "1m")
@@ -219,6 +219,10 @@ func (s *session) sleeps(address string) {
 	}
 	s.note("GET /meow, wakes", time.Since(begin))
 	s.isAsBefore(address, before)
+	if testing.Short() {
+		s.run("start", "--auto-pause", "off")
+		return
+	}
 
 	s.isPaused()
 	s.timed("kubectl get nodes, wakes", "kubectl", "get", "nodes")

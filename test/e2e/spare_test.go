@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// TestSpare: a start takes a cluster that was prepared, within seconds; clusters that were spares have nothing in common; and
-// one that is damaged is replaced.
+// TestSpare: a start takes a cluster that was prepared, within seconds. Without -short also: clusters that were spares have
+// nothing in common, and one that is damaged is replaced.
 func TestSpare(t *testing.T) {
 	s := newSession(t)
 	s.timed("spare build", "spare", "build", "--offline")
@@ -25,6 +25,9 @@ func TestSpare(t *testing.T) {
 	}
 
 	first := s.takes("one", address)
+	if testing.Short() {
+		return
+	}
 	s.run("stop", "-p", "one")
 	s.timed("spare build, a second one", "spare", "build", "--offline")
 	second := s.takes("two", s.isReady())

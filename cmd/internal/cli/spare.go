@@ -40,7 +40,8 @@ func spareFlags() *pflag.FlagSet {
 	flags := pflag.NewFlagSet("spare build", pflag.ContinueOnError)
 	startFlags().VisitAll(func(flag *pflag.Flag) {
 		if slices.Contains([]string{
-			"driver", "memory", "cpus", "disk-size", "kubernetes-version", "addons", "apiserver-names", "apiserver-ips", "offline", "dry-run", "force",
+			"driver", "memory", "cpus", "disk-size", "kubernetes-version", "addons", "apiserver-names", "apiserver-ips", "extra-config", "feature-gates",
+			"offline", "dry-run", "force",
 		}, flag.Name) {
 			flags.AddFlag(flag)
 		}
@@ -209,6 +210,10 @@ func (a *app) spareArgs(c config.Cluster) []string {
 		"--disk-size", fmt.Sprintf("%db", c.DiskBytes), "--offline=" + strconv.FormatBool(c.Offline),
 		"--addons=" + strings.Join(c.Addons, ","),
 		"--apiserver-names=" + strings.Join(c.APIServerNames, ","), "--apiserver-ips=" + strings.Join(c.APIServerIPs, ","),
+	}
+	args = append(args, "--feature-gates="+strings.Join(c.FeatureGates, ","), "--extra-config=")
+	for _, setting := range c.ExtraConfig {
+		args = append(args, "--extra-config", setting)
 	}
 	if a.flags.config != "" {
 		args = append(args, "--config", a.flags.config)
