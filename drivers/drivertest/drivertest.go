@@ -165,7 +165,7 @@ func cancelCreate(ctx context.Context, t *testing.T, target Target) {
 	before := listing(t, target.Spec)
 	for looks := 0; ; looks += 1 + looks/8 {
 		limited := endAfter(ctx, looks)
-		m, err := target.Driver.Create(limited, target.Spec)
+		m, err := target.Driver.Create(limited, target.Spec) //nolint:contextcheck // limited is made of ctx
 		ended := limited.Context.Err() != nil
 		limited.cancel()
 		if err == nil {
