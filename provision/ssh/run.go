@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	xssh "golang.org/x/crypto/ssh"
@@ -43,7 +44,7 @@ func (r *Runner) Run(ctx context.Context, cmd machine.Cmd) (machine.Result, erro
 	defer done()
 	defer session.Close()
 
-	var stdout, stderr bytes.Buffer
+	var stdout, stderr buffer
 	session.Stdout, session.Stderr = orBuffer(cmd.Stdout, &stdout), orBuffer(cmd.Stderr, &stderr)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -62,10 +63,10 @@ func (r *Runner) Run(ctx context.Context, cmd machine.Cmd) (machine.Result, erro
 	case err = <-ended:
 	case <-ctx.Done():
 		r.end(context.WithoutCancel(ctx), session, mark, ended)
-		return machine.Result{Stdout: stdout.Bytes(), Stderr: stderr.Bytes()},
+		return machine.Result{Stdout: stdout.take(), Stderr: stderr.take()},
 			fmt.Errorf("run %q: %w", cmd.Args[0], context.Cause(ctx))
 	}
-	return result(cmd, err, stdout.Bytes(), stderr.Bytes())
+	return result(cmd, err, stdout.take(), stderr.take())
 }
 
 func result(cmd machine.Cmd, err error, stdout, stderr []byte) (machine.Result, error) {
@@ -93,11 +94,35 @@ func lost(err error) error {
 	return err
 }
 
-func orBuffer(w io.Writer, buffer *bytes.Buffer) io.Writer {
+func orBuffer(w io.Writer, b *buffer) io.Writer {
 	if w != nil {
 		return w
 	}
-	return buffer
+	return b
+}
+
+// buffer keeps what a command writes until somebody takes it. A command that could not be ended may go on writing after that.
+type buffer struct {
+	mu      sync.Mutex
+	content bytes.Buffer
+	taken   bool
+}
+
+// Write implements io.Writer.
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.taken {
+		return 0, io.ErrClosedPipe
+	}
+	return b.content.Write(p)
+}
+
+func (b *buffer) take() []byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.taken = true
+	return b.content.Bytes()
 }
 
 // stdinOf connects stdin without making the end of the command wait for the end of stdin, as xssh.Session.Stdin does.
