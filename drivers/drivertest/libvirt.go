@@ -75,8 +75,30 @@ func (l *Libvirt) Kill(t *testing.T) {
 
 func (l *Libvirt) launch(t *testing.T, name string) {
 	t.Helper()
-	if out, err := exec.CommandContext(t.Context(), name, "-d", "-p", l.pidFile(name)).CombinedOutput(); err != nil {
+	args := []string{name, "-d", "-p", l.pidFile(name)}
+	if device, err := os.Stat(kvm); name == "libvirtd" && err == nil && device.Mode().Perm()&0o066 == 0 {
+		args = append(l.withoutKVM(t), args...)
+	}
+	if out, err := exec.CommandContext(t.Context(), args[0], args[1:]...).CombinedOutput(); err != nil {
 		t.Fatalf("start %s: %v: %s", name, err, out)
+	}
+}
+
+// kvm is the device that libvirt looks for. Where root alone may open it, libvirt examines QEMU as root, finds KVM, then finds
+// that its guests' user may not have it, and forgets what it learned: so it examines QEMU anew in every call, for seconds
+// (qemu_capabilities.c, virQEMUCapsIsValid).
+const kvm = "/dev/kvm"
+
+// withoutKVM is the beginning of a command that runs where that device is a file which nobody can use. Libvirt cannot give its
+// guests a /dev of their own with a mount in it, so it is told not to.
+func (l *Libvirt) withoutKVM(t *testing.T) []string {
+	t.Helper()
+	nothing, settings := filepath.Join(l.dir, "nothing"), filepath.Join(l.dir, "qemu.conf")
+	must(t, "make a file", os.WriteFile(nothing, nil, 0o000))
+	must(t, "make settings", os.WriteFile(settings, []byte("namespaces = []\n"), 0o600))
+	return []string{
+		"unshare", "--mount", "--propagation", "slave", "sh", "-c",
+		`mount --bind "$0" "$1" && mount --bind "$2" /etc/libvirt/qemu.conf && shift 2 && exec "$@"`, nothing, kvm, settings,
 	}
 }
 

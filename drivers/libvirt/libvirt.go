@@ -76,7 +76,7 @@ func New(options Options) *Driver {
 		options.QEMUImg = "qemu-img"
 	}
 	return &Driver{options: options, connect: connect, limits: limits{
-		answer: 10 * time.Second, act: time.Minute, keep: 10 * time.Minute, grace: 10 * time.Second,
+		answer: 10 * time.Second, act: 3 * time.Minute, keep: 10 * time.Minute, grace: 10 * time.Second,
 	}}
 }
 
