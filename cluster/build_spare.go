@@ -96,16 +96,12 @@ func (s *start) build(ctx context.Context, plan Plan) error {
 
 // canMove refuses a driver whose machines cannot be kept with their memory and moved.
 func (m *Manager) canMove(ctx context.Context, c config.Cluster) error {
-	refusal := fail.New(fail.DriverCannot, "prepare a warm spare", "the machines of driver %s cannot be kept with their memory and moved", c.Driver).
-		WithHint("Clusters of the driver qemu can, on Linux.")
 	vm, _, err := m.machine(c)
-	if err != nil {
+	if err != nil || moves(ctx, vm) {
 		return err
 	}
-	if !moves(ctx, vm) {
-		return refusal
-	}
-	return nil
+	return fail.New(fail.DriverCannot, "prepare a warm spare", "the machines of driver %s cannot be kept with their memory and moved", c.Driver).
+		WithHint("Clusters of the driver qemu can, on Linux.")
 }
 
 // moves reports whether a machine can be kept with its memory on this host, and moved then.
@@ -137,13 +133,9 @@ func (s *start) keepSpare(asked bool) Step {
 	return Step{
 		ID: "suspend", Text: "Suspend machine " + s.config.Profile, Why: "it is kept until a start takes it",
 		Do: func(ctx context.Context, _ Report) error {
-			vm, err := s.reached()
+			vm, suspender, err := s.suspender()
 			if err != nil {
 				return err
-			}
-			suspender, ok := vm.(drivers.Suspender)
-			if !ok {
-				return errors.New("its driver cannot keep memory")
 			}
 			s.flush(ctx, vm, s.config.Profile)
 			if err := suspender.Suspend(ctx); err != nil {

@@ -57,6 +57,11 @@ type kept struct {
 	err    error // why it is no spare, or not yet
 }
 
+// serves reports whether it is a spare, not stale, that can stand in for a cluster that is wanted.
+func (k kept) serves(wanted config.Cluster, now spare.Now) bool {
+	return k.err == nil && k.note.Stale(k.config, now) == "" && spare.Serves(k.config, wanted)
+}
+
 // spares returns a Manager of warm spares: what it does to a cluster, it does to a spare.
 func (m *Manager) spares() *Manager {
 	other := *m
@@ -197,11 +202,8 @@ func (m *Manager) reserve(ctx context.Context, wanted config.Cluster, dryRun boo
 		return cmp.Or(cmp.Compare(len(b.config.Addons), len(a.config.Addons)), a.note.Created.Compare(b.note.Created))
 	})
 	now := m.now()
-	good := func(one kept) bool {
-		return one.err == nil && one.note.Stale(one.config, now) == "" && spare.Serves(one.config, wanted)
-	}
 	for _, one := range list {
-		if !good(one) {
+		if !one.serves(wanted, now) {
 			continue
 		}
 		release := nothing
@@ -212,7 +214,7 @@ func (m *Manager) reserve(ctx context.Context, wanted config.Cluster, dryRun boo
 			one = spares.readSpare(one.name) // it may have been taken before the lock was ours
 		}
 		// Two who look at the same time whether an address is free would each find the other.
-		if good(one) && free(one.config.Address) && spares.usable(ctx, one, dryRun, sink) {
+		if one.serves(wanted, now) && free(one.config.Address) && spares.usable(ctx, one, dryRun, sink) {
 			return &one, release, nil
 		}
 		release()
@@ -373,9 +375,7 @@ func (m *Manager) WantsSpare(ctx context.Context, like config.Cluster, when spar
 		moment.Emulated = m.emulated(ctx, like, spec.Image)
 	}
 	if list, err := spares.keptSpares(); err == nil {
-		moment.There = slices.ContainsFunc(list, func(one kept) bool {
-			return one.err == nil && one.note.Stale(one.config, now) == "" && spare.Serves(one.config, like)
-		})
+		moment.There = slices.ContainsFunc(list, func(one kept) bool { return one.serves(like, now) })
 	}
 	if release, err := m.lockBuild(); err == nil {
 		release()

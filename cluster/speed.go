@@ -11,32 +11,30 @@ import (
 // emulation is how drivers name software emulation; see drivers.Accelerated.
 const emulation = "tcg"
 
-// emulated reports whether guests of an image run without hardware virtualisation here. A driver that does not tell is taken
-// to be as fast as it gets.
-func (m *Manager) emulated(ctx context.Context, c config.Cluster, image machine.Image) bool {
+// accelerator is what guests of an image run on here, and why so when that is slow. Both are empty where the driver does not
+// tell; whoever needs a driver that is not there meets the error.
+func (m *Manager) accelerator(ctx context.Context, c config.Cluster, image machine.Image) (name, note string) {
 	driver, err := m.driver(c)
 	if err != nil {
-		return false // whoever needs the driver meets the error
+		return "", ""
 	}
 	accelerated, ok := driver.(drivers.Accelerated)
 	if !ok {
-		return false
+		return "", ""
 	}
-	name, _ := accelerated.Accelerator(ctx, image)
+	return accelerated.Accelerator(ctx, image)
+}
+
+// emulated reports whether guests of an image run without hardware virtualisation here. A driver that does not tell is taken
+// to be as fast as it gets.
+func (m *Manager) emulated(ctx context.Context, c config.Cluster, image machine.Image) bool {
+	name, _ := m.accelerator(ctx, c, image)
 	return name == emulation
 }
 
 // tellSpeed says so when guests run slowly here, and why.
 func (s *start) tellSpeed(ctx context.Context, image machine.Image) {
-	driver, err := s.driver(s.config)
-	if err != nil {
-		return // whoever needs the driver meets the error
-	}
-	accelerated, ok := driver.(drivers.Accelerated)
-	if !ok {
-		return
-	}
-	if _, note := accelerated.Accelerator(ctx, image); note != "" {
+	if _, note := s.accelerator(ctx, s.config, image); note != "" {
 		emit(s.sink, Event{Profile: s.config.Profile, Step: "accelerator", Text: note}, Warning)
 	}
 }

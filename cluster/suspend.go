@@ -58,13 +58,9 @@ func (s *start) suspend(why string) Step {
 	return Step{
 		ID: "suspend", Text: "Suspend machine " + s.config.Profile, Why: why,
 		Do: func(ctx context.Context, _ Report) error {
-			vm, err := s.reached()
+			vm, suspender, err := s.suspender()
 			if err != nil {
 				return err
-			}
-			suspender, ok := vm.(drivers.Suspender)
-			if !ok {
-				return errors.New("its driver cannot keep memory")
 			}
 			err = suspender.Suspend(ctx)
 			if err != nil && ctx.Err() == nil {
@@ -74,6 +70,19 @@ func (s *start) suspend(why string) Step {
 			return wrap(fail.MachineFailed, err, "stop cluster %s", s.config.Profile)
 		},
 	}
+}
+
+// suspender returns the machine, which must be able to keep its memory.
+func (s *start) suspender() (machine.Machine, drivers.Suspender, error) {
+	vm, err := s.reached()
+	if err != nil {
+		return nil, nil, err
+	}
+	suspender, ok := vm.(drivers.Suspender)
+	if !ok {
+		return nil, nil, errors.New("its driver cannot keep memory")
+	}
+	return vm, suspender, nil
 }
 
 // resume is the step by which a machine goes on where it was suspended or paused.

@@ -38,10 +38,11 @@ func ParseSetting(text string) (Setting, error) {
 	case strings.ContainsFunc(name, func(r rune) bool { return !inName(r) }):
 		return refuse("%q is no name of a setting", key)
 	}
-	if fields := component == "kubelet" || component == "proxy"; fields {
-		key = camel(strings.TrimLeft(key, "-"))
+	key = strings.TrimLeft(key, "-")
+	if component == "kubelet" || component == "proxy" { // these have fields
+		key = camel(key)
 	}
-	return Setting{component, strings.TrimLeft(key, "-"), value}, nil
+	return Setting{component, key, value}, nil
 }
 
 // ParseFeatureGates reads "A=true,B=false", the form of --feature-gates, as settings of every component of Kubernetes.
