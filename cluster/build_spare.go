@@ -137,8 +137,7 @@ func (s *start) keepSpare(asked bool) Step {
 			if err != nil {
 				return err
 			}
-			s.flush(ctx, vm, s.config.Profile)
-			if err := suspender.Suspend(ctx); err != nil {
+			if err := s.suspendQuiet(ctx, vm, suspender, s.target(s.config)); err != nil {
 				return wrap(fail.MachineFailed, err, "suspend warm spare %s", s.config.Profile)
 			}
 			if err := s.Agents.Stop(ctx, s.files.AgentSocket()); err != nil {

@@ -48,6 +48,9 @@ type Manager struct {
 	Command    string // what this process was called as; locks show it
 	Kubeconfig string // the user's KUBECONFIG: one path, or several as kubectl takes them; empty for ~/.kube/config
 	Built      string // folder of the guest image for new clusters
+	// AwakeGrace is how long a machine whose memory was restored has to say on its console that it is awake before it is
+	// asked over SSH, which costs it more; 0: it is asked at once.
+	AwakeGrace time.Duration
 }
 
 // Agents starts and asks the host processes of clusters; package agent has the real ones.
@@ -75,8 +78,17 @@ type Kubernetes interface {
 	// Wake sets right what is wrong in a machine whose memory is from an earlier time: its clock, its random pool, and
 	// certificates that ended or were made anew since. m has just answered; idempotent.
 	Wake(ctx context.Context, m machine.Runner, c Target, report Report) error
+	// Quiesce makes Kubernetes stand still on m, whose memory is about to be kept. Where that memory goes on, m sets itself
+	// right and says so on its console; on m itself Kubernetes goes on with release, which may be left out when m has ended.
+	Quiesce(ctx context.Context, m machine.Runner, c Target) (release func(), err error)
+	// Awake tells what a line of a machine's console means: whether the machine says there that it is awake and has set
+	// itself right, and whether its certificates are then those that it should have, so that it needs no Wake.
+	Awake(c Target, line string) (awake, current bool)
 	// Wait returns once the cluster is usable: node Ready, cluster DNS answers, default service account there.
 	Wait(ctx context.Context, m machine.Runner, c Target, report Report) error
+	// WaitAgain is Wait for a machine that was quiesced and has said that it is awake. next returns once what the machine says
+	// later, line by line, is wanted; it asks nothing of the machine itself.
+	WaitAgain(ctx context.Context, c Target, next Heard, report Report) error
 	// Usable asks once whether the API server is ready and the node Ready; nil means yes.
 	Usable(ctx context.Context, c Target) error
 	// Enable applies an addon and returns once it is Available.
@@ -86,6 +98,10 @@ type Kubernetes interface {
 	// Enabled says which addons are there.
 	Enabled(ctx context.Context, c Target) (map[string]bool, error)
 }
+
+// Heard follows what a machine says on its console: it returns nil once wanted is true of a line, and the reason when ctx ends
+// first.
+type Heard func(ctx context.Context, wanted func(line string) bool) error
 
 // Target is a cluster as Kubernetes needs to know it.
 type Target struct {

@@ -110,8 +110,40 @@ func (l LiveKubernetes) Wake(ctx context.Context, m machine.Runner, c Target, re
 	return l.Up(ctx, m, c, report)
 }
 
+// Quiesce implements Kubernetes.
+func (l LiveKubernetes) Quiesce(ctx context.Context, m machine.Runner, c Target) (release func(), err error) {
+	config, err := l.config(c)
+	if err != nil {
+		return nil, err
+	}
+	return provision.Quiesce(ctx, m, config)
+}
+
+// Awake implements Kubernetes.
+func (l LiveKubernetes) Awake(c Target, line string) (awake, current bool) {
+	certificates, awake := provision.Awake(line)
+	if !awake {
+		return false, false
+	}
+	_, pki, err := l.pki(c)
+	return true, err == nil && pki.Fingerprint() == certificates
+}
+
 // Wait implements Kubernetes.
 func (l LiveKubernetes) Wait(ctx context.Context, m machine.Runner, c Target, report Report) error {
+	return l.wait(ctx, c, report, func(config provision.Config, client kubernetes.Interface) []provision.Condition {
+		return provision.Ready(m, config, client)
+	})
+}
+
+// WaitAgain implements Kubernetes.
+func (l LiveKubernetes) WaitAgain(ctx context.Context, c Target, next Heard, report Report) error {
+	return l.wait(ctx, c, report, func(config provision.Config, client kubernetes.Interface) []provision.Condition {
+		return provision.ReadyAgain(config, client, func(ctx context.Context) error { return next(ctx, provision.DNSAnswers) })
+	})
+}
+
+func (l LiveKubernetes) wait(ctx context.Context, c Target, report Report, conditions func(provision.Config, kubernetes.Interface) []provision.Condition) error {
 	config, pki, err := l.pki(c)
 	if err != nil {
 		return err
@@ -120,7 +152,7 @@ func (l LiveKubernetes) Wait(ctx context.Context, m machine.Runner, c Target, re
 	if err != nil {
 		return err
 	}
-	return provision.Wait(ctx, c.Config.Profile, provision.Ready(m, config, client), func(met provision.Condition) {
+	return provision.Wait(ctx, c.Config.Profile, conditions(config, client), func(met provision.Condition) {
 		report(met.String()+": yes", 0, 0)
 	})
 }

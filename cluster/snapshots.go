@@ -96,8 +96,8 @@ func (m *Manager) SaveSnapshot(ctx context.Context, o SaveOptions, sink Sink) (S
 	var saved drivers.Snapshot
 	step := Event{Profile: o.Profile, Step: "snapshot", Index: 1, Steps: 1, Text: "Save snapshot " + o.Name + " of cluster " + o.Profile}
 	err = inStep(step, sink, func() error {
-		m.flush(ctx, vm, o.Profile)
-		saved, err = able.SaveSnapshot(ctx, o.Name, content)
+		quiesce := func(ctx context.Context) (release func()) { return m.quiesce(ctx, vm, m.target(c)) }
+		saved, err = able.SaveSnapshot(ctx, o.Name, content, quiesce)
 		if errors.Is(err, fs.ErrExist) {
 			return fail.New(fail.SnapshotExists, "save snapshot "+o.Name, "cluster %s has one of that name", o.Profile).
 				WithNext("skiff snapshot delete -p %s %s", o.Profile, o.Name)

@@ -282,8 +282,9 @@ type start struct {
 	files   store.Cluster
 	vm      machine.Machine
 	sink    Sink
-	resumed bool  // the machine goes on from its saved memory
-	spare   *kept // that becomes the cluster; nil: none does, or it turned out to be of no use
+	resumed bool     // the machine goes on from its saved memory
+	heard   *console // what it says since then; nil when it was asked over SSH instead
+	spare   *kept    // that becomes the cluster; nil: none does, or it turned out to be of no use
 }
 
 // keep says after which errors a run leaves what it made: those where the cluster is up and only needs more time, an

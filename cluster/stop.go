@@ -71,7 +71,7 @@ func (m *Manager) Stop(ctx context.Context, o StopOptions, sink Sink) (StopResul
 	}
 	result.Changed = true
 	if alive && able && c.Provisioned && !o.Shutdown {
-		err := m.suspendMachine(ctx, vm, suspender, profile, sink)
+		err := m.suspendMachine(ctx, vm, suspender, m.target(c), sink)
 		if err != nil && ctx.Err() != nil {
 			return result, err
 		}

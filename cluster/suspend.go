@@ -20,30 +20,47 @@ const (
 	resumeLimit = bootLimit
 	// awakeLimit bounds the time from there until the cluster is usable.
 	awakeLimit = 3 * time.Minute
-	// syncLimit bounds how long a guest may take to write what it has not written yet. It is a courtesy: the memory has it.
-	syncLimit = 10 * time.Second
+	// quiesceLimit bounds how long a guest may take to write what it has not written yet, and to stand still.
+	quiesceLimit = 10 * time.Second
 )
 
-// flush lets the guest write to its disk what it still has in its memory alone, so that nothing is lost should the saved
-// memory turn out to be of no use. One that is paused is not woken for it.
-func (m *Manager) flush(ctx context.Context, vm machine.Machine, profile string) {
+// quiesce lets the guest write to its disk what it still has in its memory alone, so that nothing is lost should the saved
+// memory turn out to be of no use, and makes Kubernetes stand still until release is called, or until the memory goes on
+// somewhere. One that is paused is not woken for it. Both are a courtesy: a guest that cannot is kept as it is.
+func (m *Manager) quiesce(ctx context.Context, vm machine.Machine, c Target) (release func()) {
+	nothing := func() {}
 	if state, err := vm.State(ctx); err != nil || state != machine.Running {
-		return
+		return nothing
 	}
-	if _, err := m.Agents.Status(ctx, m.Home.Cluster(profile).AgentSocket()); err != nil {
-		return // there is no way in
+	if _, err := m.Agents.Status(ctx, c.Files.AgentSocket()); err != nil {
+		return nothing // there is no way in
 	}
-	ctx, cancel := context.WithTimeout(ctx, syncLimit)
+	limited, cancel := context.WithTimeout(ctx, quiesceLimit)
 	defer cancel()
-	_, _ = vm.Run(ctx, machine.Cmd{Args: []string{"sync"}})
+	release, err := m.Kubernetes.Quiesce(limited, vm, c)
+	if err == nil {
+		return release
+	}
+	_, _ = vm.Run(limited, machine.Cmd{Args: []string{"sync"}})
+	return nothing
+}
+
+// suspendQuiet keeps the memory of a machine on which Kubernetes stands still, and ends it. When that fails, all goes on.
+func (m *Manager) suspendQuiet(ctx context.Context, vm machine.Machine, suspender drivers.Suspender, c Target) error {
+	release := m.quiesce(ctx, vm, c)
+	err := suspender.Suspend(ctx)
+	if err != nil {
+		release()
+	}
+	return err
 }
 
 // suspendMachine keeps the machine's memory and ends it. When that fails, the machine is as before.
-func (m *Manager) suspendMachine(ctx context.Context, vm machine.Machine, suspender drivers.Suspender, profile string, sink Sink) error {
+func (m *Manager) suspendMachine(ctx context.Context, vm machine.Machine, suspender drivers.Suspender, c Target, sink Sink) error {
+	profile := c.Config.Profile
 	step := Event{Profile: profile, Step: "suspend", Index: 1, Steps: 1, Text: "Suspend machine " + profile}
 	emit(sink, step, Began)
-	m.flush(ctx, vm, profile)
-	err := wrap(fail.MachineFailed, suspender.Suspend(ctx), "suspend cluster %s", profile)
+	err := wrap(fail.MachineFailed, m.suspendQuiet(ctx, vm, suspender, c), "suspend cluster %s", profile)
 	if err != nil {
 		step.Err = err
 		emit(sink, step, Failed)
@@ -146,7 +163,10 @@ func (s *start) wake(ctx context.Context, report Report) error {
 	if err != nil {
 		return err
 	}
-	if suspender, ok := s.vm.(drivers.Suspender); ok && state == machine.Stopped {
+	heard := consoleOf(s.vm)
+	suspender, ok := s.vm.(drivers.Suspender)
+	restored := ok && state == machine.Stopped
+	if restored {
 		err = suspender.Resume(ctx)
 	} else {
 		err = s.vm.Start(ctx)
@@ -154,12 +174,31 @@ func (s *start) wake(ctx context.Context, report Report) error {
 	if err != nil {
 		return err
 	}
+	if restored && s.says(ctx, heard) {
+		s.resumed, s.heard = true, heard
+		return nil
+	}
 	report("waiting for it to answer over SSH", 0, 0)
 	if err := rouse(ctx, s.Kubernetes, s.vm, s.target(s.config), report); err != nil {
 		return err
 	}
 	s.resumed = true
 	return nil
+}
+
+// says waits for the machine to say on its console that it is awake, and reports whether nothing else is to be done then.
+func (s *start) says(ctx context.Context, heard *console) bool {
+	if heard == nil || s.AwakeGrace == 0 {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.AwakeGrace)
+	defer cancel()
+	current := false
+	err := heard.until(ctx, func(line string) (awake bool) {
+		awake, current = s.Kubernetes.Awake(s.target(s.config), line)
+		return awake
+	})
+	return err == nil && current
 }
 
 // rouse sets a machine right that goes on from an earlier time.
@@ -176,7 +215,12 @@ func rouse(ctx context.Context, kubernetes Kubernetes, vm machine.Runner, c Targ
 func (s *start) awake(ctx context.Context, vm machine.Machine, report Report) error {
 	limited, cancel := context.WithTimeout(ctx, awakeLimit)
 	defer cancel()
-	err := s.Kubernetes.Wait(limited, vm, s.target(s.config), report)
+	var err error
+	if s.heard != nil {
+		err = s.Kubernetes.WaitAgain(limited, s.target(s.config), s.heard.until, report)
+	} else {
+		err = s.Kubernetes.Wait(limited, vm, s.target(s.config), report)
+	}
 	if err == nil || ctx.Err() != nil {
 		return err
 	}

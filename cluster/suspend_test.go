@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/skiff-k8s/skiff/cluster"
 	"github.com/skiff-k8s/skiff/cluster/clustertest"
@@ -67,6 +68,58 @@ func TestSuspend(t *testing.T) {
 	}
 	if after := w.commands("kubeadm"); after != before || w.commands("wake") != 3 {
 		t.Errorf("the guest ran kubeadm %d times and was woken %d times, want %d and 3", after, w.commands("wake"), before)
+	}
+}
+
+// TestQuiet: Kubernetes stands still while memory is kept, and goes on where that fails.
+func TestQuiet(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	expect := func(when string, quiesced, released int) {
+		t.Helper()
+		if q, r := w.commands("quiesce"), w.commands("release"); q != quiesced || r != released {
+			t.Errorf("%s: it was made to stand still %d times and to go on %d times, want %d and %d", when, q, r, quiesced, released)
+		}
+	}
+	w.starts(w.options())
+	w.saves("one")
+	expect("a snapshot", 1, 1)
+	w.stops()
+	expect("stop", 2, 1)
+	w.starts(w.options())
+	w.driver = fake.Options{Failures: map[fake.Op]fake.Failure{fake.Suspend: {Error: "no luck", Times: 1}}}
+	w.stops()
+	expect("a failed suspension", 3, 2)
+	w.driver = fake.Options{}
+	w.starts(w.options())
+	w.breaks(clustertest.Fault{Point: "kubernetes.quiesce", How: "PROVISION_FAILED"})
+	w.stops()
+	w.suspended(true)
+	if w.commands("sync") != 1 {
+		t.Errorf("sync ran %d times in a guest that cannot stand still, want once", w.commands("sync"))
+	}
+	w.breaks()
+	w.starts(w.options())
+	w.pauses()
+	w.stops()
+	expect("stop of a paused machine", 4, 2)
+}
+
+// TestSaysThatItIsAwake: a machine that says so itself is not asked over SSH, unless it lacks certificates.
+func TestSaysThatItIsAwake(t *testing.T) {
+	t.Parallel()
+	for says, wakes := range map[string]int{"current": 0, "stale": 1, "": 1} {
+		t.Run(says, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.AwakeGrace, w.Kubernetes = 100*time.Millisecond, clustertest.Kubernetes{Says: says}
+			w.starts(w.options())
+			w.stops()
+			w.starts(w.options())
+			if got := w.status(); got != allWell || w.commands("wake") != wakes {
+				t.Errorf("got status %q and %d calls over SSH, want %q and %d", got, w.commands("wake"), allWell, wakes)
+			}
+		})
 	}
 }
 

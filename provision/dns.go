@@ -33,6 +33,9 @@ func lookUp(ctx context.Context, runner machine.Runner, server netip.Addr, name 
 	return answer(id, reply)
 }
 
+// apiServerName is the full name of the API server's Service in cluster DNS.
+func (c Config) apiServerName() string { return "kubernetes.default.svc." + c.DNSDomain + "." }
+
 func question(id uint16, name string) ([]byte, error) {
 	host, err := dnsmessage.NewName(name)
 	if err != nil {

@@ -155,7 +155,7 @@ func (u *up) push(ctx context.Context) (found, error) {
 		return fresh, u.failed(fail.ProvisionFailed, "push", "push keys and configuration", err, nil)
 	}
 	var output bytes.Buffer
-	err = u.output(ctx, "push", bytes.NewReader(packed), &output, pushScript, u.fingerprint(), doneFile, beganFile, u.pki.fingerprint(), criSocket, certificatesFile)
+	err = u.output(ctx, "push", bytes.NewReader(packed), &output, pushScript, u.fingerprint(), doneFile, beganFile, u.pki.Fingerprint(), criSocket, certificatesFile)
 	return found(strings.TrimSpace(output.String())), err
 }
 
@@ -309,8 +309,8 @@ func (u *up) fingerprint() string {
 	return hex.EncodeToString(sum[:])
 }
 
-// fingerprint tells these keys and certificates from any others.
-func (p *PKI) fingerprint() string {
+// Fingerprint tells these keys and certificates from any others.
+func (p *PKI) Fingerprint() string {
 	sum := sha256.New()
 	for _, file := range p.Guest() {
 		fmt.Fprintf(sum, "%s %d\n", file.Path, len(file.Body))

@@ -39,6 +39,19 @@ func Ready(runner machine.Runner, config Config, client kubernetes.Interface) []
 	}
 }
 
+// ReadyAgain returns the same conditions for a machine that sets itself right (see Quiesce). dns returns once it has said
+// that cluster DNS answers. None needs a connection to the machine, which takes a guest that has just woken longer than all
+// else.
+func ReadyAgain(config Config, client kubernetes.Interface, dns func(context.Context) error) []Condition {
+	return []Condition{
+		APIServer(client),
+		NodeReady(client, config.NodeName),
+		SystemPods(client),
+		DefaultServiceAccount(client),
+		condition{dnsAnswers, dns},
+	}
+}
+
 // Wait waits for all conditions at the same time. met, which may be nil, is told each that holds, from one goroutine at
 // a time. When ctx ends first, the error is fail.WaitTimeout and names those that do not hold, and why.
 func Wait(ctx context.Context, cluster string, conditions []Condition, met func(Condition)) error {
@@ -190,10 +203,12 @@ func DefaultServiceAccount(client kubernetes.Interface) Condition {
 	}}
 }
 
+const dnsAnswers = "cluster DNS answers"
+
 // ClusterDNS holds when cluster DNS, asked on the node at its Service's address, knows the API server's Service. That
 // takes CoreDNS and kube-proxy.
 func ClusterDNS(runner machine.Runner, config Config, client kubernetes.Interface) Condition {
-	return condition{"cluster DNS answers", func(ctx context.Context) error {
+	return condition{dnsAnswers, func(ctx context.Context) error {
 		slices := client.DiscoveryV1().EndpointSlices(meta.NamespaceSystem)
 		selector := discovery.LabelServiceName + "=kube-dns"
 		err := until(ctx, listWatch{
@@ -233,7 +248,7 @@ const dnsTick = 100 * time.Millisecond
 
 // resolves asks cluster DNS until it answers rightly.
 func resolves(ctx context.Context, runner machine.Runner, config Config) error {
-	name := "kubernetes.default.svc." + config.DNSDomain + "."
+	name := config.apiServerName()
 	return retry(ctx, dnsTick, func() error {
 		asking, cancel := context.WithTimeout(ctx, probeLimit)
 		defer cancel()

@@ -13,17 +13,20 @@ import (
 // wakeScript sets the clock, which stood still, from the one that did not; and only forward, as that one knows no
 // fractions of a second. Then it mixes its input into the random pool and lets the generator take a new key from it
 // (random(4): RNDRESEEDCRNG is 0x5207), as otherwise two machines restored from one state would draw the same numbers.
-// Last it prints the fingerprint of the certificates that the machine has, from $1.
+// What stood still while the memory was kept (see Quiesce) goes on then: the control groups after $1. Last it prints the
+// fingerprint of the certificates that the machine has, from $1.
 const wakeScript = `read -r now </sys/class/rtc/rtc0/since_epoch && [ "$now" -gt "$(date +%s)" ] && date -s "@$now" >/dev/null
 cat >/dev/urandom && perl -e 'open(R, ">", "/dev/urandom") && ioctl(R, 0x5207, 0)' 2>/dev/null
-read -r certificates 2>/dev/null <"$1" || certificates=
+file=$1; shift
+for group; do echo 0 2>/dev/null >"/sys/fs/cgroup/$group/cgroup.freeze" || :; done
+read -r certificates 2>/dev/null <"$file" || certificates=
 echo "$certificates"`
 
 // seedBytes is more than the generator's key has.
 const seedBytes = 64
 
-// Wake sets right what is wrong on a machine whose memory is from an earlier time: its clock and its random pool. It
-// returns once that is done, and reports whether the machine lacks certificates that have been made since: then Up is to
+// Wake sets right what is wrong on a machine whose memory is from an earlier time: its clock and its random pool, and then
+// lets Kubernetes go on where it stands still. It returns once that is done, and reports whether the machine lacks certificates that have been made since: then Up is to
 // be called. It is idempotent. Failures are fail.ProvisionFailed.
 func Wake(ctx context.Context, runner machine.Runner, config Config, pki *PKI) (stale bool, err error) {
 	seed := make([]byte, seedBytes)
@@ -33,11 +36,11 @@ func Wake(ctx context.Context, runner machine.Runner, config Config, pki *PKI) (
 	u := &up{config: config}
 	var output, complaint bytes.Buffer
 	_, err = runner.Run(ctx, machine.Cmd{
-		Args:  []string{"sh", "-c", wakeScript, "sh", certificatesFile},
+		Args:  append([]string{"sh", "-c", wakeScript, "sh", certificatesFile}, frozenGroups()...),
 		Stdin: bytes.NewReader(seed), Stdout: &output, Stderr: &complaint,
 	})
 	if err != nil {
 		return false, u.failed(fail.ProvisionFailed, "resume", "set the machine's clock", err, complaint.Bytes())
 	}
-	return strings.TrimSpace(output.String()) != pki.fingerprint(), nil
+	return strings.TrimSpace(output.String()) != pki.Fingerprint(), nil
 }

@@ -46,11 +46,11 @@ func TestWake(t *testing.T) {
 		pki   *PKI
 		stale bool
 	}{
-		{"the same certificates", pki.fingerprint(), pki, false},
-		{"the same, read again", pki.fingerprint(), mustPKI(t, dir, config, now), false},
+		{"the same certificates", pki.Fingerprint(), pki, false},
+		{"the same, read again", pki.Fingerprint(), mustPKI(t, dir, config, now), false},
 		{"none known", "", pki, true},
 		// Renewed on the host by an earlier call, which did not get as far as pushing them.
-		{"older ones", pki.fingerprint(), mustPKI(t, dir, config, now.Add(config.CertificateLife)), true},
+		{"older ones", pki.Fingerprint(), mustPKI(t, dir, config, now.Add(config.CertificateLife)), true},
 	} {
 		guest := &sleeper{has: test.has}
 		stale, err := Wake(t.Context(), guest, config, test.pki)

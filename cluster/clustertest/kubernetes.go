@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/skiff-k8s/skiff/cluster"
 	"github.com/skiff-k8s/skiff/machine"
@@ -17,6 +18,8 @@ import (
 // Kubernetes is a Kubernetes that is only a file in the cluster's folder. Its machine must run for it to be usable.
 type Kubernetes struct {
 	Faults Faults
+	// Says is "current" or "stale" where a machine that was resumed says on its console that it is awake, with such certificates.
+	Says string
 }
 
 var _ cluster.Kubernetes = Kubernetes{}
@@ -102,6 +105,28 @@ func (k Kubernetes) Wake(ctx context.Context, m machine.Runner, _ cluster.Target
 		_, err := m.Run(ctx, machine.Cmd{Args: []string{"wake"}})
 		return err
 	})
+}
+
+// Quiesce implements cluster.Kubernetes.
+func (k Kubernetes) Quiesce(ctx context.Context, m machine.Runner, _ cluster.Target) (release func(), err error) {
+	err = k.Faults.do(ctx, "kubernetes.quiesce", func() error {
+		_, err := m.Run(ctx, machine.Cmd{Args: []string{"quiesce"}})
+		return err
+	})
+	return func() { _, _ = m.Run(context.WithoutCancel(ctx), machine.Cmd{Args: []string{"release"}}) }, err
+}
+
+// Awake implements cluster.Kubernetes: the machines of package fake write what they are.
+func (k Kubernetes) Awake(_ cluster.Target, line string) (awake, current bool) {
+	return k.Says != "" && strings.HasSuffix(line, string(machine.Running)), k.Says == "current"
+}
+
+// WaitAgain implements cluster.Kubernetes.
+func (k Kubernetes) WaitAgain(ctx context.Context, c cluster.Target, next cluster.Heard, report cluster.Report) error {
+	if next == nil {
+		return errors.New("nobody listens to the machine")
+	}
+	return k.Wait(ctx, nil, c, report)
 }
 
 // Wait implements cluster.Kubernetes.

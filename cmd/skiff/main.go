@@ -4,6 +4,7 @@ package main
 import (
 	"context"
 	"os"
+	"time"
 
 	"github.com/skiff-k8s/skiff/agent"
 	"github.com/skiff-k8s/skiff/agent/sleep"
@@ -29,6 +30,9 @@ func main() {
 	os.Exit(cli.Main(context.Background(), os.Args[1:], streams, live()))
 }
 
+// awakeGrace is several times what a guest takes under emulation on an idle host.
+const awakeGrace = 3 * time.Second
+
 // live is what commands work with outside of tests.
 func live() cli.Deps {
 	executable, err := os.Executable()
@@ -41,6 +45,7 @@ func live() cli.Deps {
 		AllDrivers: allDrivers,
 		Agents:     cluster.LiveAgents{Executable: executable},
 		Kubernetes: cluster.LiveKubernetes{},
+		AwakeGrace: awakeGrace,
 		RunAgent:   runAgent,
 		Background: func(log string, args ...string) error { return background.Start(log, executable, args...) },
 	}

@@ -169,7 +169,7 @@ func snapshots(ctx context.Context, t *testing.T, target Target) {
 		wantState(ctx, t, m, machine.Running)
 		wantFile(ctx, t, m, memoryPath, name)
 	}
-	if _, err := s.SaveSnapshot(ctx, "one", nil); !errors.Is(err, fs.ErrExist) {
+	if _, err := s.SaveSnapshot(ctx, "one", nil, nil); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("SaveSnapshot with a name that is taken gave error %v, want %v", err, fs.ErrExist)
 	}
 	if err := s.RestoreSnapshot(ctx, "none"); !errors.Is(err, fs.ErrNotExist) {
@@ -198,7 +198,7 @@ func snapshots(ctx context.Context, t *testing.T, target Target) {
 // save saves, and looks at what it gives back.
 func save(ctx context.Context, t *testing.T, m machine.Machine, name string, running bool) {
 	t.Helper()
-	saved, err := m.(drivers.Snapshotter).SaveSnapshot(ctx, name, []byte("note of "+name))
+	saved, err := m.(drivers.Snapshotter).SaveSnapshot(ctx, name, []byte("note of "+name), nil)
 	must(t, "SaveSnapshot", err)
 	if saved.Name != name || saved.Running != running || saved.Memory != running || string(saved.Note) != "note of "+name || saved.Created.IsZero() {
 		t.Errorf("SaveSnapshot gave %+v, want name %q, running %t and a note", saved, name, running)

@@ -128,8 +128,11 @@ func (m *Machine) Unpause(ctx context.Context) error {
 }
 
 // SaveSnapshot implements drivers.Snapshotter.
-func (m *Machine) SaveSnapshot(ctx context.Context, name string, note []byte) (drivers.Snapshot, error) {
+func (m *Machine) SaveSnapshot(ctx context.Context, name string, note []byte, quiesce func(context.Context) (release func())) (drivers.Snapshot, error) {
 	var saved snapshot
+	if state, err := m.record.state(); err == nil && state == machine.Running && quiesce != nil {
+		defer quiesce(ctx)()
+	}
 	err := m.op(ctx, SaveSnapshot,
 		func() error { return copyFolder(runnerDir(m.record.dir), m.record.snapshot(name)) },
 		func() error {

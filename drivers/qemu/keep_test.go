@@ -193,7 +193,7 @@ func TestSuspendFails(t *testing.T) {
 				t.Error("Suspend gave no error")
 			}
 			wantState(t, m, want)
-			if _, err := m.SaveSnapshot(t.Context(), "x", nil); want == machine.Running && err == nil {
+			if _, err := m.SaveSnapshot(t.Context(), "x", nil, nil); want == machine.Running && err == nil {
 				t.Error("SaveSnapshot gave no error")
 			}
 			wantState(t, m, want)
@@ -251,7 +251,7 @@ func TestCutOff(t *testing.T) {
 		"pause":   func(ctx context.Context, m *Machine) error { return m.Pause(ctx) },
 		"unpause": func(ctx context.Context, m *Machine) error { return m.Unpause(ctx) },
 		"suspend": func(ctx context.Context, m *Machine) error { return m.Suspend(ctx) },
-		"save":    func(ctx context.Context, m *Machine) error { _, err := m.SaveSnapshot(ctx, "x", nil); return err },
+		"save":    func(ctx context.Context, m *Machine) error { _, err := m.SaveSnapshot(ctx, "x", nil, nil); return err },
 		"start":   func(ctx context.Context, m *Machine) error { return m.Start(ctx) },
 	}
 	for cut, cutOff := range cuts {
@@ -314,7 +314,7 @@ func TestForeignQEMU(t *testing.T) {
 	if err := m.Suspend(t.Context()); err == nil || !strings.Contains(err.Error(), "started its QEMU") {
 		t.Errorf("Suspend: got error %v, want a refusal", err)
 	}
-	if _, err := m.SaveSnapshot(t.Context(), "x", nil); err == nil {
+	if _, err := m.SaveSnapshot(t.Context(), "x", nil, nil); err == nil {
 		t.Error("SaveSnapshot gave no error")
 	}
 	wantState(t, m, machine.Running)
@@ -325,7 +325,7 @@ func TestDamagedSnapshot(t *testing.T) {
 	t.Parallel()
 	m := started(t, newDriver(t, works, t.TempDir()))
 	for _, name := range []string{"a", "b"} {
-		if _, err := m.SaveSnapshot(t.Context(), name, nil); err != nil {
+		if _, err := m.SaveSnapshot(t.Context(), name, nil, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -391,7 +391,7 @@ func (o driven) run(ctx context.Context) error {
 	case "start":
 		return m.Start(ctx)
 	case "save":
-		_, err := m.SaveSnapshot(ctx, name, []byte(name))
+		_, err := m.SaveSnapshot(ctx, name, []byte(name), nil)
 		return err
 	case "restore":
 		return m.RestoreSnapshot(ctx, name)
@@ -430,7 +430,7 @@ func TestKilled(t *testing.T) {
 	m := o.machine()
 	created(t, m.driver, spec)
 	ready(t, m, false)
-	if _, err := m.SaveSnapshot(t.Context(), "base", []byte("base")); err != nil {
+	if _, err := m.SaveSnapshot(t.Context(), "base", []byte("base"), nil); err != nil {
 		t.Fatal(err)
 	}
 	ops := []string{"suspend", "suspend", "resume", "resume", "start", "save", "save", "restore", "restore", "delete"}

@@ -46,7 +46,7 @@ func TestTidy(t *testing.T) {
 	m := created(t, d, testSpec(t))
 	save := func(name string) {
 		t.Helper()
-		if _, err := m.SaveSnapshot(t.Context(), name, nil); err != nil {
+		if _, err := m.SaveSnapshot(t.Context(), name, nil, nil); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -56,12 +56,12 @@ func (f files) clearParts() error {
 
 // SaveSnapshot copies the memory twice: all of it while the guest runs, and then, while it stands still, what has changed
 // since. The disk gets a new layer in that moment.
-func (m *Machine) SaveSnapshot(ctx context.Context, name string, note []byte) (drivers.Snapshot, error) {
+func (m *Machine) SaveSnapshot(ctx context.Context, name string, note []byte, quiesce func(context.Context) (release func())) (drivers.Snapshot, error) {
 	release, err := m.files.lock(ctx)
 	var stood time.Duration
 	if err == nil {
 		defer release()
-		stood, err = m.save(ctx, name, note)
+		stood, err = m.save(ctx, name, note, quiesce)
 	}
 	if err != nil {
 		return drivers.Snapshot{}, hostfiles.DiskFull(fmt.Errorf("save snapshot %q of machine %q: %w", name, m.spec.Name, err), m.spec.Dir)
@@ -72,7 +72,7 @@ func (m *Machine) SaveSnapshot(ctx context.Context, name string, note []byte) (d
 	return snapshot, nil
 }
 
-func (m *Machine) save(ctx context.Context, name string, note []byte) (stood time.Duration, err error) {
+func (m *Machine) save(ctx context.Context, name string, note []byte, quiesce func(context.Context) (release func())) (stood time.Duration, err error) {
 	if !m.files.made() {
 		return 0, errors.New("it does not exist")
 	}
@@ -95,7 +95,7 @@ func (m *Machine) save(ctx context.Context, name string, note []byte) (stood tim
 		return 0, m.saveStopped(ctx, name, note)
 	}
 	defer p.release()
-	return m.saveRunning(ctx, p, name, note)
+	return m.saveRunning(ctx, p, name, note, quiesce)
 }
 
 // saveStopped makes a snapshot of a machine without a process: its disk, and its memory when it is suspended.
@@ -131,7 +131,7 @@ func (m *Machine) saveStopped(ctx context.Context, name string, note []byte) err
 	return settle(m.files.snapshot(name))
 }
 
-func (m *Machine) saveRunning(ctx context.Context, p *process, name string, note []byte) (stood time.Duration, err error) {
+func (m *Machine) saveRunning(ctx context.Context, p *process, name string, note []byte, quiesce func(context.Context) (release func())) (stood time.Duration, err error) {
 	if err := memoryStays(); err != nil {
 		return 0, err
 	}
@@ -151,10 +151,14 @@ func (m *Machine) saveRunning(ctx context.Context, p *process, name string, note
 		return 0, err
 	}
 	made := manifest{Created: time.Now().UTC(), Running: true, Note: note}
-	guest := &frozen{process: p}
+	guest, release := &frozen{process: p}, func() {}
+	if quiesce != nil {
+		release = quiesce(ctx)
+	}
 	begun := time.Now()
 	err = m.saveFrozen(ctx, guest, file, &made)
 	err = errors.Join(err, m.thaw(ctx, guest))
+	release()
 	stood = time.Since(begun)
 	if err != nil {
 		return stood, err

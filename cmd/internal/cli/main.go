@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -32,6 +33,7 @@ type Deps struct {
 	AllDrivers func(store.Home) (auto, named []drivers.Driver)
 	Agents     cluster.Agents
 	Kubernetes cluster.Kubernetes
+	AwakeGrace time.Duration // as of cluster.Manager
 	// RunAgent is the whole life of an agent's process.
 	RunAgent func(ctx context.Context, configFile string) error
 	// Background, when not nil, starts this program with these arguments so that it outlives the command, and returns at once.
@@ -140,6 +142,7 @@ func (a *app) manager() *cluster.Manager {
 		HostKeys:   a.hostKey,
 		Agents:     a.deps.Agents,
 		Kubernetes: a.deps.Kubernetes,
+		AwakeGrace: a.deps.AwakeGrace,
 		Facts:      a.deps.Facts(),
 		Version:    a.deps.Version + " " + a.deps.Commit,
 		Command:    a.command,

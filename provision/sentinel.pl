@@ -1,0 +1,104 @@
+# Makes control groups stand still while the memory of this machine is kept, and lets them go on: where its memory is
+# restored at another time, once the clock and the random pool are right; here, when the standard input ends.
+# Arguments: the file with the fingerprint of the certificates; the server, the question and a part of the right answer of
+# cluster DNS, in hexadecimal digits; and the control groups below /sys/fs/cgroup, the pods' first.
+use strict;
+use warnings;
+
+my ($certificates, $server, $question, $answer, @groups) = @ARGV;
+
+sub line {
+    open my $file, '<', $_[0] or return '';
+    my $line = <$file> // '';
+    chomp $line;
+    return $line;
+}
+
+sub freeze {
+    my ($frozen, @groups) = @_;
+    for my $group (@groups) {
+        open my $file, '>', "/sys/fs/cgroup/$group/cgroup.freeze" or next;
+        print $file $frozen;
+    }
+}
+
+# How far the hardware's clock, which goes on while the machine does not, is ahead of the system's, in whole seconds.
+sub ahead { return (line('/sys/class/rtc/rtc0/since_epoch') || time) - time }
+
+# Without these nobody here could tell that time has passed, or what to draw random numbers from.
+-e '/sys/class/rtc/rtc0/since_epoch' && -e '/dev/hwrng' or die "no clock or no random numbers of the hardware\n";
+
+# What a virtual machine reads first may have been drawn before its memory was kept, in all that go on from there.
+# RNDRESEEDCRNG is 0x5207 (random(4)).
+sub reseed {
+    open my $hardware, '<:raw', '/dev/hwrng' or return 0;
+    open my $pool, '>:raw', '/dev/urandom' or return 0;
+    for my $round (1 .. 8) {
+        sysread $hardware, my $drawn, 64 or return 0;
+        syswrite $pool, $drawn;
+    }
+    return ioctl $pool, 0x5207, 0;
+}
+
+sub announce {
+    open my $console, '>', '/dev/console' or return;
+    print $console "\nskiff: $_[0]\n";
+}
+
+# Asks cluster DNS by UDP (2 is AF_INET and SOCK_DGRAM, 53 the port) until it answers rightly, and no more than ten times.
+sub resolves {
+    socket my $dns, 2, 2, 0 or return 0;
+    connect $dns, pack 'S n H8 x8', 2, 53, $server or return 0;
+    for (1 .. 10) {
+        send $dns, pack('H*', $question), 0;
+        vec(my $input = '', fileno $dns, 1) = 1;
+        select $input, undef, undef, 0.2 or next;
+        recv $dns, my $reply, 512, 0 // next;
+        return 1 if index($reply, pack 'H*', $answer) >= 0;
+    }
+    return 0;
+}
+
+# Returns once a control group keeps less than one processor busy for a tenth of a second, and after 1.5 s at the latest.
+# What pods have to do at once comes first: those who start pods have as much to do, and would be in their way.
+sub calm {
+    my $used = 0;
+    for (0 .. 15) {
+        my $before = $used;
+        ($used) = line("/sys/fs/cgroup/$_[0]/cpu.stat") =~ /(\d+)/; # microseconds
+        return if $before and $used - $before < 1e5;
+        select undef, undef, undef, 0.1;
+    }
+}
+
+system 'sync';
+my $usual = ahead();
+freeze(1, @groups);
+for my $group (@groups) {
+    for (1 .. 100) {
+        last unless -e "/sys/fs/cgroup/$group" and line("/sys/fs/cgroup/$group/cgroup.freeze") eq '1';
+        open my $events, '<', "/sys/fs/cgroup/$group/cgroup.events" or last;
+        last if grep { $_ eq "frozen 1\n" } <$events>;
+        select undef, undef, undef, 0.005;
+    }
+}
+$| = 1;
+print "still\n";
+
+for (1 .. 1500) {
+    if (ahead() - $usual > 1) {
+        my $now = line('/sys/class/rtc/rtc0/since_epoch');
+        system('date', '-s', "\@$now") == 0 and reseed() or last;
+        my $pods = shift @groups;
+        freeze(0, $pods);
+        announce('awake ' . line($certificates));
+        my $answers = resolves();
+        calm($pods);
+        freeze(0, @groups);
+        announce('cluster DNS answers') if $answers;
+        exit;
+    }
+    vec(my $input = '', 0, 1) = 1;
+    last if select $input, undef, undef, 0.02;
+}
+freeze(0, @groups);
