@@ -55,6 +55,7 @@ func Quiesce(ctx context.Context, runner machine.Runner, config Config) (release
 	var complaint bytes.Buffer
 	still, ended := newSignal("still"), make(chan error, 1)
 	go func() {
+		defer func() { _ = held.Close() }()
 		_, err := runner.Run(context.WithoutCancel(ctx), machine.Cmd{
 			Args:  append(args, frozenGroups()...),
 			Stdin: held, Stdout: still, Stderr: &complaint,

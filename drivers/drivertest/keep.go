@@ -198,8 +198,24 @@ func snapshots(ctx context.Context, t *testing.T, target Target) {
 // save saves, and looks at what it gives back.
 func save(ctx context.Context, t *testing.T, m machine.Machine, name string, running bool) {
 	t.Helper()
-	saved, err := m.(drivers.Snapshotter).SaveSnapshot(ctx, name, []byte("note of "+name), nil)
+	quiesced, released := 0, 0
+	quiesce := func(context.Context) (release func()) {
+		quiesced++
+		wantState(ctx, t, m, machine.Running)
+		return func() {
+			released++
+			wantState(ctx, t, m, machine.Running)
+		}
+	}
+	saved, err := m.(drivers.Snapshotter).SaveSnapshot(ctx, name, []byte("note of "+name), quiesce)
 	must(t, "SaveSnapshot", err)
+	want := 0
+	if running {
+		want = 1
+	}
+	if quiesced != want || released != want {
+		t.Errorf("SaveSnapshot: quiesce was called %d times and release %d times, want %d", quiesced, released, want)
+	}
 	if saved.Name != name || saved.Running != running || saved.Memory != running || string(saved.Note) != "note of "+name || saved.Created.IsZero() {
 		t.Errorf("SaveSnapshot gave %+v, want name %q, running %t and a note", saved, name, running)
 	}
