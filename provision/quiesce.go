@@ -65,7 +65,7 @@ func Quiesce(ctx context.Context, runner machine.Runner, config Config) (release
 	release = func() {
 		_ = end.Close()
 		select {
-		case <-ended: // how is of no interest: it has ended, and whoever is woken finds out what still stands
+		case <-ended: //nolint:errcheck // how is of no interest: whoever is woken finds out what still stands
 		case <-time.After(releaseLimit):
 		}
 	}

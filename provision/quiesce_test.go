@@ -208,7 +208,7 @@ func TestSentinelIsReleased(t *testing.T) {
 func TestSentinelWakes(t *testing.T) {
 	t.Parallel()
 	m := sleeperFiles(t, 1000)
-	dns, err := net.ListenPacket("udp", "127.0.0.1:0")
+	dns, err := (&net.ListenConfig{}).ListenPacket(t.Context(), "udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

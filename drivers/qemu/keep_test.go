@@ -234,11 +234,14 @@ func TestCutOff(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			memory, err := m.loadKept(ctx, m.files.suspended(), kept.Memory)
+			memory, err := newMemory(kept.Memory.Bytes)
 			if err != nil {
 				return err
 			}
 			t.Cleanup(func() { _ = memory.Close() })
+			if err := loadKept(ctx, memory, m.files.suspended(), kept.Memory); err != nil {
+				return err
+			}
 			if err := m.prepare(); err != nil {
 				return err
 			}

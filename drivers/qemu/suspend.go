@@ -302,7 +302,7 @@ func (m *Machine) resumeKept(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	memory, err := m.loadKept(ctx, dir, kept.Memory)
+	memory, err := newMemory(kept.Memory.Bytes)
 	if err != nil {
 		return err
 	}
@@ -315,10 +315,27 @@ func (m *Machine) resumeKept(ctx context.Context) error {
 			return hostfiles.DiskFull(err, m.spec.Dir)
 		}
 	}
-	err = m.launch(ctx, accel.Name, memory, []string{standStill, "-incoming", "defer"}, func(ctx context.Context, qemu *monitor) error {
+	// QEMU starts meanwhile: it does not look at the memory before it loads the devices.
+	loading, stop := context.WithCancel(ctx)
+	loaded := make(chan error, 1)
+	go func() {
+		loaded <- loadKept(loading, memory, dir, kept.Memory)
+		close(loaded)
+	}()
+	defer func() {
+		stop()
+		for range loaded { // nobody may write to a memory that is closed
+		}
+	}()
+	err = m.launch(ctx, accel.Name, memory, []string{standStill, "-incoming", "defer"}, func(_ context.Context, qemu *monitor) error {
 		if err := fits(qemu.version); err != nil {
 			return err
 		}
+		if err := <-loaded; err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(ctx, m.driver.limits.start) // how long the memory takes depends on its size
+		defer cancel()
 		if err := qemu.loadDevices(ctx, devices); err != nil {
 			return err
 		}
@@ -333,21 +350,14 @@ func (m *Machine) resumeKept(ctx context.Context) error {
 	return err
 }
 
-// loadKept returns a new memory with what was kept.
-func (m *Machine) loadKept(ctx context.Context, dir string, kept *memory) (*os.File, error) {
+// loadKept fills a new memory with what was kept.
+func loadKept(ctx context.Context, to *os.File, dir string, kept *memory) error {
 	from, err := os.Open(filepath.Join(dir, memoryName))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { _ = from.Close() }()
-	to, err := newMemory(kept.Bytes)
-	if err != nil {
-		return nil, err
-	}
-	if err := loadMemory(ctx, to, from, kept.Bytes, sumsOf(kept.Sums)); err != nil {
-		return nil, errors.Join(err, to.Close())
-	}
-	return to, nil
+	return loadMemory(ctx, to, from, kept.Bytes, sumsOf(kept.Sums))
 }
 
 // Forget removes the kept memory.
