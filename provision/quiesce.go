@@ -77,7 +77,7 @@ func Quiesce(ctx context.Context, runner machine.Runner, config Config) (release
 		_ = end.Close()
 		return nil, u.failed(fail.ProvisionFailed, "suspend", "make Kubernetes stand still", err, complaint.Bytes())
 	case <-ctx.Done():
-		release()
+		_ = end.Close() // nobody waits any more, also not for a machine that is gone
 		return nil, ctx.Err()
 	}
 }
