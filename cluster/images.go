@@ -98,7 +98,7 @@ func (c *counted) Read(p []byte) (int, error) {
 var importedLine = regexp.MustCompile(`(?m)^unpacking (\S+) \((sha256:[0-9a-f]{64})\)`) //nolint:gochecknoglobals // compiled once, never changed
 
 func imported(printed string) []Image {
-	var list []Image
+	list := []Image{}
 	for _, match := range importedLine.FindAllStringSubmatch(printed, -1) {
 		list = append(list, Image{Name: match[1], Digest: match[2]})
 	}
