@@ -140,7 +140,7 @@ e2e-tested:
 
 .PHONY: bench
 bench: deps image build ## Measure whole commands in a real virtual machine, beside their budgets
-	go run ./bench -skiff bin/skiff -image '$(IMAGE)'
+	go run ./bench -skiff bin/skiff -image '$(IMAGE)' -json bin/bench.json
 
 .PHONY: generate
 generate: ## Rewrite the generated pages under site/content

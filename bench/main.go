@@ -1,8 +1,9 @@
 // Command bench measures skiff as its users meet it: whole commands, in a real virtual machine, in one run. It prints each
-// figure beside its budget (site/content/design/budgets.md) and as a share of the cold start of the same run, because
-// seconds drift with the machine and shares do not. It fails when a command fails, never because a figure is high.
+// figure beside its budget (site/content/design/budgets.md) and as a share of the baseline of the same run, a cluster that is
+// brought up by hand in the same machine, because seconds drift with the machine and shares do not. It fails when a command
+// fails, never because a figure is high.
 //
-//	go run ./bench -skiff bin/skiff -image DIR
+//	go run ./bench -skiff bin/skiff -image DIR -json bench.json
 package main
 
 import (
@@ -25,36 +26,31 @@ import (
 	"time"
 )
 
-// figure is one line of the table.
-type figure struct {
-	what   string
-	value  float64
-	unit   string // "s", "ms", "MiB" or "MB"
-	budget float64
-}
-
-// bench is one run against one cluster of its own.
+// bench is one run against clusters of its own, one after the other.
 type bench struct {
 	skiff, home string
+	repeats     int // how often what takes long is measured; the median counts
 	figures     []figure
-	phases      string // what the cold start printed, step by step
+	phases      string // what the last cold start printed, step by step
 }
 
 func main() {
 	skiff := flag.String("skiff", "bin/skiff", "the binary to measure")
 	image := flag.String("image", "", "folder of the guest image; empty: the one built last")
 	manifest := flag.String("manifest", "examples/http-echo.yaml", "what to apply")
+	repeats := flag.Int("repeats", 5, "how often what takes long is measured")
+	file := flag.String("json", "", "file for the figures as JSON; empty: none")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *skiff, *image, *manifest); err != nil {
+	if err := run(ctx, *skiff, *image, *manifest, *file, *repeats); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		stop()
 		os.Exit(1) //nolint:gocritic // stop was called
 	}
 }
 
-func run(ctx context.Context, skiff, image, manifest string) (err error) {
+func run(ctx context.Context, skiff, image, manifest, file string, repeats int) (err error) {
 	if skiff, err = filepath.Abs(skiff); err != nil {
 		return err
 	}
@@ -70,7 +66,7 @@ func run(ctx context.Context, skiff, image, manifest string) (err error) {
 			return err
 		}
 	}
-	b := &bench{skiff: skiff, home: home}
+	b := &bench{skiff: skiff, home: home, repeats: repeats}
 	defer func() {
 		_, _, ended := b.command(context.WithoutCancel(ctx), "delete")
 		err = errors.Join(err, ended, os.RemoveAll(home))
@@ -79,19 +75,18 @@ func run(ctx context.Context, skiff, image, manifest string) (err error) {
 		return err
 	}
 	b.print(os.Stdout)
-	return nil
+	return b.save(file)
 }
 
-// measure walks through the life of a cluster.
+// measure walks through the life of a cluster, and ends with a cluster that is brought up by hand.
 func (b *bench) measure(ctx context.Context, manifest string) error {
-	cold, phases, err := b.command(ctx, "start", "--memory", "4096", "--cpus", "2", "--offline", "-v")
-	if err != nil {
+	if err := b.cold(ctx); err != nil {
 		return err
 	}
-	b.phases = phases
-	b.add("cold start to usable", cold.Seconds(), "s", 90)
-	if err := b.memory(ctx); err != nil {
-		return err
+	for _, measure := range []func(context.Context) error{b.disk, b.memory, b.idle} {
+		if err := measure(ctx); err != nil {
+			return err
+		}
 	}
 	for _, quick := range []struct {
 		budget float64
@@ -130,6 +125,23 @@ func (b *bench) measure(ctx context.Context, manifest string) error {
 		return err
 	}
 	b.add("start, booted again", took.Seconds(), "s", 0)
+	return b.baseline(ctx)
+}
+
+// cold notes how long a new cluster takes. The last one stays.
+func (b *bench) cold(ctx context.Context) error {
+	var times []time.Duration
+	for range b.repeats {
+		if _, _, err := b.command(ctx, "delete"); err != nil {
+			return err
+		}
+		took, told, err := b.command(ctx, "start", "--memory", "4096", "--cpus", "2", "--offline", "-v")
+		if err != nil {
+			return err
+		}
+		times, b.phases = append(times, took), told
+	}
+	b.addMedian(coldStart, times, 90)
 	return nil
 }
 
@@ -140,11 +152,10 @@ type step struct {
 	args   []string
 }
 
-// rounds notes the median of each step over five rounds of all of them.
+// rounds notes the median of each step over rounds of all of them.
 func (b *bench) rounds(ctx context.Context, steps []step) error {
-	const count = 5
 	times := make([][]time.Duration, len(steps))
-	for range count {
+	for range b.repeats {
 		for i, step := range steps {
 			took, _, err := b.command(ctx, step.args...)
 			if err != nil {
@@ -154,10 +165,62 @@ func (b *bench) rounds(ctx context.Context, steps []step) error {
 		}
 	}
 	for i, step := range steps {
-		slices.Sort(times[i])
-		b.add(fmt.Sprintf("%s, median of %d", step.what, count), times[i][count/2].Seconds(), "s", step.budget)
+		b.addMedian(step.what, times[i], step.budget)
 	}
 	return nil
+}
+
+// disk notes what a cluster takes on the host before it is used, beside the image that all share.
+func (b *bench) disk(ctx context.Context) error {
+	out, err := exec.CommandContext(ctx, "du", "--summarize", "--block-size=1000", filepath.Join(b.home, "state", "clusters")).Output()
+	if err != nil {
+		return fmt.Errorf("ask for the disk in use: %w", err)
+	}
+	size, _, _ := strings.Cut(string(out), "\t")
+	kB, err := strconv.ParseFloat(size, 64)
+	b.add("disk in use by a new cluster", kB/1000, "MB", 100)
+	return err
+}
+
+// idle notes what a cluster that does nothing takes of one of the host's processors.
+func (b *bench) idle(ctx context.Context) error {
+	const span = 2 * time.Minute
+	before, err := processorTime()
+	if err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(span):
+	}
+	after, err := processorTime()
+	b.add("idle, of one processor", 100*(after-before).Seconds()/span.Seconds(), "%", 0)
+	return err
+}
+
+// processorTime is what all processes of the host have taken so far, in user mode and in the kernel (proc(5), /proc/stat). The
+// benchmark has the host for itself.
+func processorTime() (time.Duration, error) {
+	content, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, err
+	}
+	first, _, _ := strings.Cut(string(content), "\n")
+	fields := strings.Fields(first)
+	const tick = 10 * time.Millisecond // USER_HZ, 100 on all Linux
+	var sum time.Duration
+	for _, i := range []int{1, 2, 3} { // user, nice, system
+		if i >= len(fields) {
+			return 0, fmt.Errorf("/proc/stat begins with %q", first)
+		}
+		count, err := strconv.ParseInt(fields[i], 10, 64)
+		if err != nil {
+			return 0, err
+		}
+		sum += time.Duration(count) * tick
+	}
+	return sum, nil
 }
 
 // memory notes what the guest uses: all but free, buffers and cache, as free(1) counts it.
@@ -243,9 +306,13 @@ func answers(ctx context.Context, url string) error {
 
 // command runs skiff and returns how long it took and what it told on standard error.
 func (b *bench) command(ctx context.Context, args ...string) (time.Duration, string, error) {
+	return b.commandWith(ctx, nil, args...)
+}
+
+func (b *bench) commandWith(ctx context.Context, stdin io.Reader, args ...string) (time.Duration, string, error) {
 	cmd := exec.CommandContext(ctx, b.skiff, args...)
 	var told bytes.Buffer
-	cmd.Stderr = &told
+	cmd.Stdin, cmd.Stderr = stdin, &told
 	begin := time.Now()
 	err := cmd.Run()
 	took := time.Since(begin)
@@ -253,29 +320,4 @@ func (b *bench) command(ctx context.Context, args ...string) (time.Duration, str
 		err = fmt.Errorf("skiff %s: %w\n%s", strings.Join(args, " "), err, told.String())
 	}
 	return took, told.String(), err
-}
-
-func (b *bench) add(what string, value float64, unit string, budget float64) {
-	b.figures = append(b.figures, figure{what, value, unit, budget})
-	fmt.Fprintf(os.Stderr, "measured: %s: %.1f %s\n", what, value, unit)
-}
-
-// print writes the table. A share is of the cold start, which comes first.
-func (b *bench) print(w io.Writer) {
-	fmt.Fprintf(w, "\nsteps of the cold start:\n%s\n", b.phases)
-	fmt.Fprintf(w, "%-50s %12s %12s %9s %9s\n", "what", "measured", "budget", "of budget", "of cold")
-	cold := b.figures[0].value
-	for _, f := range b.figures {
-		budget, share, of := "-", "-", "-"
-		if f.budget > 0 {
-			budget, share = fmt.Sprintf("%.0f %s", f.budget, f.unit), fmt.Sprintf("%.2f", f.value/f.budget)
-		}
-		switch f.unit {
-		case "s":
-			of = fmt.Sprintf("%.3f", f.value/cold)
-		case "ms":
-			of = fmt.Sprintf("%.4f", f.value/1000/cold)
-		}
-		fmt.Fprintf(w, "%-50s %12s %12s %9s %9s\n", f.what, fmt.Sprintf("%.1f %s", f.value, f.unit), budget, share, of)
-	}
 }
