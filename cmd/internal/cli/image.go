@@ -1,0 +1,90 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/skiff-k8s/skiff/cluster"
+	"github.com/skiff-k8s/skiff/fail"
+)
+
+func (a *app) image() *cobra.Command {
+	return group(&cobra.Command{
+		Use: "image", Short: "Give the cluster container images, and list those that it has",
+		Long: `Give the cluster container images from archives, and list those that it has. A pod whose imagePullPolicy is not
+Always uses them without a registry.`,
+		Example: `  docker save my-app:dev | skiff image load -
+  skiff image load my-app.tar
+  skiff image list`,
+	}, a.imageLoad(), a.imageList())
+}
+
+func (a *app) imageLoad() *cobra.Command {
+	return &cobra.Command{
+		Use: "load FILE|-", Short: "Load the images of an archive", Args: countArgs(1, 1),
+		Long: `Load the images of an archive, from a file or from the standard input (-): what "docker save" or "podman save"
+writes, or a tar of an OCI layout, compressed with gzip or zstd or not. It is streamed to the node, and held nowhere as a
+whole. An image of a name that the cluster has already takes that name. Names and digests are printed.`,
+		Example: `  docker save my-app:dev | skiff image load -
+  skiff image load my-app.tar.gz`,
+		Annotations: map[string]string{annotationFormats: "json yaml"},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			from, archive, size := "the standard input", a.streams.In, int64(0)
+			if args[0] != "-" {
+				from = args[0]
+				file, err := os.Open(args[0])
+				if err != nil {
+					return fail.New(fail.FlagInvalid, "load images from "+from, "%w", err)
+				}
+				defer func() { _ = file.Close() }()
+				info, err := file.Stat()
+				if err == nil && !info.Mode().IsRegular() && info.Mode()&os.ModeNamedPipe == 0 {
+					err = fmt.Errorf("it is no file")
+				}
+				if err != nil {
+					return fail.New(fail.FlagInvalid, "load images from "+from, "%w", err)
+				}
+				archive, size = file, info.Size()
+			}
+			loaded, err := a.manager().LoadImages(cmd.Context(), a.profile(), from, archive, size, a.sink(cmd.Context()))
+			if err != nil {
+				return err
+			}
+			return a.out.Data(loaded, func(w io.Writer) error { return writeImages(w, loaded) })
+		},
+	}
+}
+
+func (a *app) imageList() *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Aliases: []string{"ls"}, Short: "List the cluster's images, one per line", Args: noArgs,
+		Example:     `  skiff image list -o json`,
+		Annotations: map[string]string{annotationFormats: "json yaml"},
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			list, err := a.manager().Images(cmd.Context(), a.profile())
+			if err != nil {
+				return err
+			}
+			return a.out.Data(list, func(w io.Writer) error {
+				for _, one := range list {
+					if _, err := fmt.Fprintln(w, one.Name); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		},
+	}
+}
+
+func writeImages(w io.Writer, list []cluster.Image) error {
+	for _, one := range list {
+		if _, err := fmt.Fprintf(w, "%s\t%s\n", one.Name, one.Digest); err != nil {
+			return err
+		}
+	}
+	return nil
+}
