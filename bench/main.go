@@ -24,6 +24,10 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/random"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
 
 // bench is one run against clusters of its own, one after the other.
@@ -31,6 +35,7 @@ type bench struct {
 	skiff, home string
 	repeats     int // how often what takes long is measured; the median counts
 	figures     []figure
+	progress    io.Writer
 	phases      string // what the last cold start printed, step by step
 }
 
@@ -66,7 +71,7 @@ func run(ctx context.Context, skiff, image, manifest, file string, repeats int) 
 			return err
 		}
 	}
-	b := &bench{skiff: skiff, home: home, repeats: repeats}
+	b := &bench{skiff: skiff, home: home, repeats: repeats, progress: os.Stderr}
 	defer func() {
 		_, _, ended := b.command(context.WithoutCancel(ctx), "delete")
 		err = errors.Join(err, ended, os.RemoveAll(home))
@@ -125,7 +130,43 @@ func (b *bench) measure(ctx context.Context, manifest string) error {
 		return err
 	}
 	b.add("start, booted again", took.Seconds(), "s", 0)
-	return b.baseline(ctx)
+	if err := b.load(ctx); err != nil {
+		return err
+	}
+	if err := b.baseline(ctx); err != nil {
+		return err
+	}
+	return b.spares(ctx)
+}
+
+// spares notes how long a start takes that finds a warm spare.
+func (b *bench) spares(ctx context.Context) error {
+	size := []string{"--memory", "4096", "--cpus", "2", "--offline"}
+	return b.rounds(ctx, []step{
+		{"delete", 0, []string{"delete"}},
+		{"spare build", 0, append([]string{"spare", "build"}, size...)},
+		{"start from a warm spare", 3, append([]string{"start"}, size...)},
+	})
+}
+
+// load notes how fast an archive of an image gets to the node.
+func (b *bench) load(ctx context.Context) error {
+	const bytes = 64 << 20
+	image, err := random.Image(bytes, 1)
+	if err != nil {
+		return err
+	}
+	tag, err := name.NewTag("localhost/bench:random")
+	if err != nil {
+		return err
+	}
+	archive := filepath.Join(b.home, "image.tar")
+	if err := tarball.WriteToFile(archive, tag, image); err != nil {
+		return err
+	}
+	took, _, err := b.command(ctx, "image", "load", archive)
+	b.add("image load, 64 MiB that cannot be compressed", bytes/1e6/took.Seconds(), "MB/s", 0)
+	return err
 }
 
 // cold notes how long a new cluster takes. The last one stays.

@@ -13,7 +13,7 @@ import (
 type figure struct {
 	What   string  `json:"what"`
 	Value  float64 `json:"value"`
-	Unit   string  `json:"unit"` // "s", "ms", "MiB", "MB" or "%"
+	Unit   string  `json:"unit"` // "s", "ms", "MiB", "MB", "MB/s" or "%"
 	Budget float64 `json:"budget,omitempty"`
 	// OfBaseline is the share of what a cluster by hand takes in the same run; 0 for what is no time.
 	OfBaseline float64 `json:"ofBaseline,omitempty"`
@@ -27,7 +27,7 @@ const (
 
 func (b *bench) add(what string, value float64, unit string, budget float64) {
 	b.figures = append(b.figures, figure{What: what, Value: value, Unit: unit, Budget: budget})
-	fmt.Fprintf(os.Stderr, "measured: %s: %.1f %s\n", what, value, unit)
+	fmt.Fprintf(b.progress, "measured: %s: %.1f %s\n", what, value, unit)
 }
 
 // addMedian notes the median of times, in seconds.

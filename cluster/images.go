@@ -20,7 +20,9 @@ type Image struct {
 }
 
 // ctr are the arguments of containerd's client for the images that pods use.
-func ctr(args ...string) []string { return append([]string{"ctr", "--namespace", "k8s.io", "images"}, args...) }
+func ctr(args ...string) []string {
+	return append([]string{"ctr", "--namespace", "k8s.io", "images"}, args...)
+}
 
 // LoadImages gives the node the images of an archive: a tar as "docker save" makes it, or of an OCI layout, compressed or
 // not. It is streamed, and held nowhere as a whole. from is what errors call it; size is in bytes, 0 when it is unknown.
