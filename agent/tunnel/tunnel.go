@@ -94,13 +94,18 @@ func (t *Tunnel) Run(ctx context.Context) {
 }
 
 // claimScript ends the server process noted in the file $1, if it is still the one that was noted, and notes its own
-// there: the parent of this shell. The time at which it was started (field 22 of /proc/PID/stat, proc(5)) tells it from a
+// there: the parent of this shell, or of the sudo that stands between. The time at which it was started (field 22 of /proc/PID/stat, proc(5)) tells it from a
 // later one with the same number.
 const claimScript = `began() { read -r line 2>/dev/null <"/proc/$1/stat" && set -- $line && echo "${22}"; }
+server=$PPID
+while read -r name 2>/dev/null <"/proc/$server/comm" && [ "$name" = sudo ] && read -r line 2>/dev/null <"/proc/$server/stat"; do
+	set -- "$1" $line
+	server=$5
+done
 mkdir -p "${1%/*}"
 read -r pid time 2>/dev/null <"$1" || pid=
-if [ -n "$pid" ] && [ "$pid" != "$PPID" ] && [ "$(began "$pid")" = "$time" ]; then kill "$pid"; fi
-echo "$PPID $(began "$PPID")" >"$1"`
+if [ -n "$pid" ] && [ "$pid" != "$server" ] && [ "$(began "$pid")" = "$time" ]; then kill "$pid"; fi
+echo "$server $(began "$server")" >"$1"`
 
 // hold connects and hands connections on until the SSH connection is lost. Its error is never nil.
 func (t *Tunnel) hold(ctx context.Context) error {

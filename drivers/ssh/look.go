@@ -50,6 +50,11 @@ func (m *Machine) look(ctx context.Context) (facts, error) {
 	out, err := m.script(ctx, "look.sh")
 	if failed, ok := errors.AsType[*machine.RunError](err); ok {
 		said := strings.TrimSpace(out + string(failed.Stderr))
+		if user := m.spec.SSH.User; user != "root" && strings.Contains(said, "sudo") {
+			return facts{}, fail.New(fail.MachineUnsuitable, "take over "+m.place(),
+				"user %s cannot run commands as root there without a password: %.300s", user, said).
+				WithHint("Let the user do so: as root on the machine, put the line `%s ALL=(ALL) NOPASSWD: ALL` into /etc/sudoers.d/skiff. Or name another user with --ssh-user.", user)
+		}
 		return facts{}, fail.New(fail.MachineNotLinux, "take over "+m.place(),
 			"it runs no commands in a POSIX shell for %s: it answered %.300q and ended with status %d", m.spec.SSH.User, said, failed.ExitCode).
 			WithHint("A Linux machine may answer so too: when a command stands before the key in ~/.ssh/authorized_keys, as cloud images have it for root, or when the user may not log in (nologin). Change that there, or use another machine. " + system)
@@ -192,8 +197,7 @@ func (f facts) problems() []problem {
 	case f.uid != 0:
 		return []problem{{
 			unsuitable, fmt.Sprintf("the user has the number %d, and only root (0) may change a machine", f.uid),
-			"Let root in with the same key, as the command does when this user runs it on the machine, and leave --ssh-user off. skiff uses no sudo: behind it, what must be ended later is not found again.",
-			"sudo install -D -m 600 ~/.ssh/authorized_keys /root/.ssh/authorized_keys",
+			"Name root with --ssh-user, or a user who may become root with sudo.", "",
 		}}
 	case f.owner != "":
 		name, _, _ := strings.Cut(f.owner, " ")

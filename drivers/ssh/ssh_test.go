@@ -78,6 +78,29 @@ func TestNoShell(t *testing.T) {
 	}
 }
 
+// TestSudo: who is not root becomes it, and is told when that may not be.
+func TestSudo(t *testing.T) {
+	t.Parallel()
+	lines := make(chan string, 1)
+	server := sshtest.Start(t, func(_ context.Context, cmd sshtest.Command) int {
+		select {
+		case lines <- cmd.Line:
+		default:
+		}
+		fmt.Fprintln(cmd.Stderr, "sudo: a password is required")
+		return 1
+	})
+	target := server.SSH()
+	target.User = "ada"
+	_, err := newDriver(t).Inspect(t.Context(), machine.Spec{Cluster: "dev", SSH: target})
+	if !fail.Is(err, fail.MachineUnsuitable) || !strings.Contains(err.Error(), "user ada cannot run commands as root") {
+		t.Errorf("got %v, want %s", err, fail.MachineUnsuitable)
+	}
+	if line := <-lines; !strings.HasPrefix(line, "exec sudo -n -- env SKIFF_RUN=") || !strings.Contains(line, ` SSH_CONNECTION="$SSH_CONNECTION" sh -c `) {
+		t.Errorf("the machine was told %.100q", line)
+	}
+}
+
 // A machine of ours whose disk the kernel has closed for writing says so, rather than what fails first.
 func TestReadOnlyLater(t *testing.T) {
 	t.Parallel()

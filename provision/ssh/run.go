@@ -53,7 +53,7 @@ func (r *Runner) Run(ctx context.Context, cmd machine.Cmd) (machine.Result, erro
 		return machine.Result{}, fmt.Errorf("run %q: %w", cmd.Args[0], err)
 	}
 	mark := newMark()
-	if err := session.Start("export " + runMark + "=" + mark + "; exec " + cmd.String()); err != nil {
+	if err := session.Start(r.line(mark, cmd)); err != nil {
 		return machine.Result{}, fmt.Errorf("run %q: %w", cmd.Args[0], lost(err))
 	}
 	feed()
@@ -67,6 +67,19 @@ func (r *Runner) Run(ctx context.Context, cmd machine.Cmd) (machine.Result, erro
 			fmt.Errorf("run %q: %w", cmd.Args[0], context.Cause(ctx))
 	}
 	return result(cmd, err, stdout.take(), stderr.take())
+}
+
+// superuser may do everything on a machine, and others only what sudo lets them.
+const superuser = "root"
+
+// line is what the user's shell on the machine is told: to run the command as root, with a mark in its environment. sudo,
+// which must not ask for a password, clears that (sudoers(5), env_reset), and look.sh of the driver for such machines
+// needs one more variable of it.
+func (r *Runner) line(mark string, cmd machine.Cmd) string {
+	if r.target.User == superuser {
+		return "export " + runMark + "=" + mark + "; exec " + cmd.String()
+	}
+	return "exec sudo -n -- env " + runMark + "=" + mark + ` SSH_CONNECTION="$SSH_CONNECTION" ` + cmd.String()
 }
 
 func result(cmd machine.Cmd, err error, stdout, stderr []byte) (machine.Result, error) {
@@ -210,6 +223,5 @@ func (r *Runner) signal(ctx context.Context, mark, name string) {
 	stop := context.AfterFunc(ctx, func() { _ = session.Close() })
 	defer stop()
 	defer session.Close()
-	cmd := machine.Cmd{Args: []string{"sh", "-c", signalScript, "sh", runMark + "=" + mark, name}}
-	_ = session.Run(cmd.String())
+	_ = session.Run(r.line("", machine.Cmd{Args: []string{"sh", "-c", signalScript, "sh", runMark + "=" + mark, name}}))
 }

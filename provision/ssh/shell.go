@@ -23,7 +23,7 @@ type Terminal struct {
 	Resize         <-chan Size // later sizes; may be nil
 }
 
-// Shell runs args, or the user's login shell when there are none, on the machine's side of a terminal, and returns when
+// Shell runs args as root, or root's login shell when there are none, on the machine's side of a terminal, and returns when
 // it ends: nil, *machine.RunError or a lost connection. A cancelled ctx hangs up.
 func (r *Runner) Shell(ctx context.Context, terminal Terminal, args ...string) error {
 	session, done, err := r.session(ctx)
@@ -46,7 +46,7 @@ func (r *Runner) Shell(ctx context.Context, terminal Terminal, args ...string) e
 		return fmt.Errorf("open shell: %w", err)
 	}
 	cmd := machine.Cmd{Args: args}
-	if err := start(session, cmd); err != nil {
+	if err := r.start(session, cmd); err != nil {
 		return fmt.Errorf("open shell: %w", lost(err))
 	}
 	feed()
@@ -68,11 +68,16 @@ func (r *Runner) Shell(ctx context.Context, terminal Terminal, args ...string) e
 	}
 }
 
-func start(session *xssh.Session, cmd machine.Cmd) error {
-	if len(cmd.Args) == 0 {
+func (r *Runner) start(session *xssh.Session, cmd machine.Cmd) error {
+	switch {
+	case r.target.User == superuser && len(cmd.Args) == 0:
 		return session.Shell()
+	case r.target.User == superuser:
+		return session.Start(cmd.String())
+	case len(cmd.Args) == 0:
+		return session.Start("exec sudo -n -i")
 	}
-	return session.Start(cmd.String())
+	return session.Start("exec sudo -n -- " + cmd.String())
 }
 
 func shellEnd(cmd machine.Cmd, err error) error {

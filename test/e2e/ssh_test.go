@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -85,6 +86,38 @@ func (e *elsewhere) boot() {
 	}
 }
 
+// user may log in, and use sudo without a password, as on the images of clouds.
+const user = "ada"
+
+// hasUser makes the user, and installs Debian's sudo, which the guest image lacks. useradd leaves the account locked.
+func (e *elsewhere) hasUser() {
+	e.t.Helper()
+	dir := e.t.TempDir()
+	download := exec.CommandContext(e.t.Context(), "apt-get", "download", "--quiet", "sudo")
+	download.Dir = dir
+	if out, err := download.CombinedOutput(); err != nil {
+		e.t.Fatalf("download Debian's package sudo: %v\n%s", err, out)
+	}
+	packages, err := filepath.Glob(filepath.Join(dir, "sudo_*.deb"))
+	if err != nil || len(packages) != 1 {
+		e.t.Fatalf("apt-get downloaded %q, error %v", packages, err)
+	}
+	file, err := os.Open(packages[0])
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	defer func() { _ = file.Close() }()
+	if err := e.vm.Put(e.t.Context(), "/root/sudo.deb", 0o600, file); err != nil {
+		e.t.Fatal(err)
+	}
+	key := "/home/" + user + "/.ssh/authorized_keys"
+	if err := e.vm.Put(e.t.Context(), key, 0o600, bytes.NewReader(e.spec.Identity.AuthorizedKey)); err != nil {
+		e.t.Fatal(err)
+	}
+	e.sh("dpkg --install /root/sudo.deb && rm /root/sudo.deb && useradd --shell /bin/bash --password '*' " + user + " && chown -R " + user + " /home/" + user)
+	e.sh("echo '" + user + " ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/" + user)
+}
+
 // sh runs a shell's lines as root and returns what they print.
 func (e *elsewhere) sh(lines string) string {
 	e.t.Helper()
@@ -152,6 +185,7 @@ func TestSSHMachine(t *testing.T) {
 	}
 	s := newSession(t)
 	e := newElsewhere(t)
+	e.hasUser()
 	before := e.sh(portrait)
 	if strings.Contains(before, "containerd") {
 		t.Fatalf("the machine has a container runtime already:\n%s", before)
@@ -169,7 +203,9 @@ func TestSSHMachine(t *testing.T) {
 	}
 	t.Setenv("HOME", home)
 	at := e.spec.SSH.Address
-	start := []string{"start", "--driver", "ssh", "--ssh-ip-address", at.Addr().String(), "--ssh-port", fmt.Sprint(at.Port()), "--ssh-key", key, "--offline"}
+	start := []string{
+		"start", "--driver", "ssh", "--ssh-ip-address", at.Addr().String(), "--ssh-port", fmt.Sprint(at.Port()), "--ssh-key", key, "--ssh-user", user, "--offline",
+	}
 
 	if out := s.code(4, start...); !strings.Contains(out.stderr, "SSH_HOST_KEY_UNKNOWN") {
 		t.Errorf("a host key that nobody knows: %s", out.stderr)
@@ -228,6 +264,7 @@ func (e *elsewhere) isRefused(s *session, start []string, before string) {
 			"MACHINE_IN_USE", 6,
 			"mkdir -p /etc/kubernetes/manifests && echo 'kind: Pod' >/etc/kubernetes/manifests/theirs.yaml", "rm -r /etc/kubernetes",
 		},
+		{"MACHINE_UNSUITABLE", 4, "mv /etc/sudoers.d/" + user + " /run", "mv /run/" + user + " /etc/sudoers.d/"},
 		{
 			"MACHINE_NOT_LINUX", 4,
 			"printf '#!/bin/sh\\necho FreeBSD\\n' >/usr/local/bin/uname && chmod 755 /usr/local/bin/uname", "rm /usr/local/bin/uname",
@@ -251,7 +288,8 @@ until [ "$(stat -c %s /usr/local/bin/.skiff.part 2>/dev/null || echo 0)" -gt 100
 	sleep 0.05
 done
 for put in $(pgrep -f 'skiff-[p]ut'); do
-	parent=$(ps -o ppid= -p "$put" | tr -d ' ')
+	parent=$put
+	while parent=$(ps -o ppid= -p "$parent" | tr -d ' ') && grep -qx sudo "/proc/$parent/comm"; do :; done
 	grep -q sshd "/proc/$parent/comm" && kill -KILL "$parent" && exit 0
 done
 exit 1`

@@ -24,7 +24,7 @@ import (
 // machineFlags are those that say which machine the ssh driver takes over. Minikube's generic driver has the same.
 func machineFlags(flags *pflag.FlagSet) {
 	flags.String("ssh-ip-address", "", "with --driver ssh: address of the machine to use")
-	flags.String("ssh-user", "root", "with --driver ssh: user to log in as; it must be root")
+	flags.String("ssh-user", "root", "with --driver ssh: user to log in as: root, or one who may use sudo without a password")
 	flags.String("ssh-key", "", "with --driver ssh: file of the private key that lets the user in")
 	flags.Int("ssh-port", 22, "with --driver ssh: port of the machine's SSH server")
 }
