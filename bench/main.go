@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
@@ -154,6 +155,15 @@ func (b *bench) load(ctx context.Context) error {
 	const bytes = 64 << 20
 	image, err := random.Image(bytes, 1)
 	if err != nil {
+		return err
+	}
+	config, err := image.ConfigFile()
+	if err != nil {
+		return err
+	}
+	config = config.DeepCopy()
+	config.OS, config.Architecture = "linux", "amd64" // as the guest
+	if image, err = mutate.ConfigFile(image, config); err != nil {
 		return err
 	}
 	tag, err := name.NewTag("localhost/bench:random")

@@ -52,7 +52,7 @@ func (m *Manager) LoadImages(ctx context.Context, profile, from string, archive 
 		})
 		if err != nil {
 			if failed, ok := errors.AsType[*machine.RunError](err); ok {
-				return fail.New(fail.MachineFailed, op, "containerd refused it with status %d", failed.ExitCode).WithOutput(complaint.String())
+				return fail.New(fail.ImageRefused, op, "containerd refused it with status %d", failed.ExitCode).WithOutput(complaint.String())
 			}
 			return wrap(fail.MachineFailed, err, "%s", op)
 		}

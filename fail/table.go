@@ -81,6 +81,7 @@ const (
 	KubeadmFailed         ID = "KUBEADM_FAILED"
 	ProvisionFailed       ID = "PROVISION_FAILED"
 	AddonFailed           ID = "ADDON_FAILED"
+	ImageRefused          ID = "IMAGE_REFUSED"
 	Interrupted           ID = "INTERRUPTED"
 )
 
@@ -139,6 +140,7 @@ func Table() []Kind {
 		{MachineFailed, CodeGuest, "The hypervisor could not do what was asked.", "Look at the machine's log."},
 		{KubeadmFailed, CodeGuest, "kubeadm failed in the guest.", "Look at the step's log."},
 		{ProvisionFailed, CodeGuest, "A step of the set-up failed in the guest.", "Look at the step's log."},
+		{ImageRefused, CodeGuest, "The node could not take the images of an archive.", "Make the archive anew; containerd's own words are in the message."},
 		{AddonFailed, CodeGuest, "An addon could not be applied or did not become ready.", "Look at its pods."},
 		{Interrupted, CodeInterrupted, "The command was interrupted.", "Run the same command again to go on."},
 	}

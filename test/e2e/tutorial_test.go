@@ -53,6 +53,7 @@ func TestTutorial(t *testing.T) {
 		{"a Service of type LoadBalancer is published with its status", func() { s.publishes(address) }},
 		{"the guest uses little memory", s.usesLittleMemory},
 		{"logs tell of agent and guest", s.logs},
+		{"an image without a registry is loaded from an archive, and runs", s.loads},
 		{"start recovers from a killed agent", func() { s.recovers("agent", address) }},
 		{"stop and start go on as if nothing had been", func() { s.suspends(address) }},
 		{"a snapshot brings the old state back", func() { s.snapshots(address) }},
