@@ -125,7 +125,7 @@ func (m machineFiles) sentinel(dns net.Addr) (cmd *exec.Cmd, stdin io.Closer) {
 		_, port, _ = net.SplitHostPort(dns.String())
 	}
 	script := strings.NewReplacer(
-		"/sys/fs/cgroup", m.path("cgroup"), "/sys/class/rtc/rtc0/since_epoch", m.path("rtc"), "/dev/hwrng", m.path("hwrng"),
+		"/sys/fs/cgroup", m.path("cgroup"), "/sys/class/rtc/rtc0/since_epoch", m.path("rtc"), "/proc/uptime", m.path("uptime"), "/dev/hwrng", m.path("hwrng"),
 		"/dev/urandom", m.path("urandom"), "/dev/console", m.path("console"), "'date'", "'"+m.path("date")+"'",
 		"ioctl $pool, 0x5207, 0", "1", "'S n H8 x8', 2, 53", "'S n H8 x8', 2, "+port,
 	).Replace(sentinel)
@@ -162,6 +162,7 @@ func sleeperFiles(t *testing.T, rtc int64) machineFiles {
 	}
 	m := machineFiles{t: t, dir: t.TempDir()}
 	m.write("rtc", strconv.FormatInt(rtc, 10)+"\n")
+	m.write("uptime", "77.50 100.00\n")
 	m.write("hwrng", strings.Repeat("r", 4096))
 	m.write("urandom", "")
 	m.write("console", "")
@@ -215,7 +216,7 @@ func TestSentinelWakes(t *testing.T) {
 	defer func() { _ = dns.Close() }()
 	cmd, stdin := m.sentinel(dns.LocalAddr())
 	defer func() { _ = stdin.Close() }()
-	m.write("rtc.new", "5000\n")
+	m.write("rtc.new", "1002\n") // it stood still for two seconds
 	if err := os.Rename(m.path("rtc.new"), m.path("rtc")); err != nil {
 		t.Fatal(err)
 	}
@@ -225,7 +226,7 @@ func TestSentinelWakes(t *testing.T) {
 		t.Fatalf("cluster DNS was asked %q, error %v", buffer[:n], err)
 	}
 	// So far the clock and the random pool are right, the pods go on, and those who start pods do not.
-	if got := m.read("date.log"); got != "-s @5000\n" {
+	if got := m.read("date.log"); got != "-s @1002\n" {
 		t.Errorf("the clock was set by %q", got)
 	}
 	if got := len(m.read("urandom")); got != 512 {

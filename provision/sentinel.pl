@@ -22,8 +22,12 @@ sub freeze {
     }
 }
 
-# How far the hardware's clock, which goes on while the machine does not, is ahead of the system's, in whole seconds.
-sub ahead { return (line('/sys/class/rtc/rtc0/since_epoch') || time) - time }
+# How far the hardware's clock, which goes on while the machine does not, is ahead of the time that the machine has run, in
+# seconds. The former has whole seconds, so the result may be up to one too small.
+sub ahead {
+    my ($ran) = split ' ', line('/proc/uptime');
+    return line('/sys/class/rtc/rtc0/since_epoch') - $ran;
+}
 
 # Without these nobody here could tell that time has passed, or what to draw random numbers from.
 -e '/sys/class/rtc/rtc0/since_epoch' && -e '/dev/hwrng' or die "no clock or no random numbers of the hardware\n";
@@ -86,7 +90,7 @@ $| = 1;
 print "still\n";
 
 for (1 .. 1500) {
-    if (ahead() - $usual > 1) {
+    if (ahead() > $usual + 1) {
         my $now = line('/sys/class/rtc/rtc0/since_epoch');
         system('date', '-s', "\@$now") == 0 and reseed() or last;
         my $pods = shift @groups;
