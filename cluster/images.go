@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/skiff-k8s/skiff/fail"
+	"github.com/skiff-k8s/skiff/internal/counting"
 	"github.com/skiff-k8s/skiff/machine"
 )
 
@@ -41,8 +42,9 @@ func (m *Manager) LoadImages(ctx context.Context, profile, from string, archive 
 	var loaded []Image
 	step := Event{Profile: profile, Step: "load", Index: 1, Steps: 1, Text: "Load images from " + from}
 	err = inStep(step, sink, func() error {
-		sent := &counted{Reader: buffered, told: func(done int64) {
-			step.Done, step.Total = done, size
+		step.Total = size
+		sent := &counting.Reader{Reader: buffered, Count: func(n int) {
+			step.Done += int64(n)
 			emit(sink, step, Progress)
 		}}
 		var complaint bytes.Buffer
@@ -78,20 +80,6 @@ func looksLikeArchive(from *bufio.Reader) error {
 		return nil
 	}
 	return errors.New("it is no tar archive")
-}
-
-// counted tells how much was read.
-type counted struct {
-	io.Reader
-	done int64
-	told func(done int64)
-}
-
-func (c *counted) Read(p []byte) (int, error) {
-	n, err := c.Reader.Read(p)
-	c.done += int64(n)
-	c.told(c.done)
-	return n, err
 }
 
 // importedLine is what ctr prints of each image (containerd, cmd/ctr/commands/images/import.go).

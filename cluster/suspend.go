@@ -59,15 +59,9 @@ func (m *Manager) suspendQuiet(ctx context.Context, vm machine.Machine, suspende
 func (m *Manager) suspendMachine(ctx context.Context, vm machine.Machine, suspender drivers.Suspender, c Target, sink Sink) error {
 	profile := c.Config.Profile
 	step := Event{Profile: profile, Step: "suspend", Index: 1, Steps: 1, Text: "Suspend machine " + profile}
-	emit(sink, step, Began)
-	err := wrap(fail.MachineFailed, m.suspendQuiet(ctx, vm, suspender, c), "suspend cluster %s", profile)
-	if err != nil {
-		step.Err = err
-		emit(sink, step, Failed)
-		return err
-	}
-	emit(sink, step, Ended)
-	return nil
+	return inStep(step, sink, func() error {
+		return wrap(fail.MachineFailed, m.suspendQuiet(ctx, vm, suspender, c), "suspend cluster %s", profile)
+	})
 }
 
 // suspend is the step that takes a machine out of a network that has ended, to put it into a new one.

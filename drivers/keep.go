@@ -30,13 +30,16 @@ type Movable interface {
 	Fits(ctx context.Context) error
 }
 
+// Quiesce prepares what runs in a guest for the guest to stand still; release lets it go on.
+type Quiesce func(context.Context) (release func())
+
 // Snapshotter is a machine to whose earlier states one can go back: its disk, and its memory if it had one then.
 type Snapshotter interface {
 	// SaveSnapshot keeps the machine's state under name, which must be a valid file name that is not taken, with a note
 	// that is handed back as it is. A machine that runs goes on. quiesce, which may be nil, is called before the guest of one
 	// that runs is made to stand still, and release once it goes on. When SaveSnapshot fails or ctx ends, and also when its
 	// process is killed, the machine and its other snapshots are as before.
-	SaveSnapshot(ctx context.Context, name string, note []byte, quiesce func(context.Context) (release func())) (Snapshot, error)
+	SaveSnapshot(ctx context.Context, name string, note []byte, quiesce Quiesce) (Snapshot, error)
 	// RestoreSnapshot ends the machine and puts it back to the snapshot: it is Stopped then, and Suspended when the snapshot
 	// has memory. No such snapshot gives an error that wraps fs.ErrNotExist and changes nothing.
 	RestoreSnapshot(ctx context.Context, name string) error

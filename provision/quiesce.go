@@ -8,7 +8,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/skiff-k8s/skiff/fail"
@@ -92,25 +91,23 @@ func Awake(line string) (certificates string, ok bool) {
 // knows the API server's Service.
 func DNSAnswers(line string) bool { return strings.TrimSuffix(line, "\r") == dnsLine }
 
-// signal waits for a word that a command prints.
+// signal is given once a command has printed a word.
 type signal struct {
-	word  string
-	given chan struct{}
-
-	mu      sync.Mutex
+	word    string
+	given   chan struct{}
 	written []byte
-	done    bool
 }
 
 func newSignal(word string) *signal { return &signal{word: word, given: make(chan struct{})} }
 
 // Write implements io.Writer.
 func (s *signal) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.written = append(s.written, p...); !s.done && bytes.Contains(s.written, []byte(s.word)) {
-		s.done = true
+	was := s.printed()
+	s.written = append(s.written, p...)
+	if !was && s.printed() {
 		close(s.given)
 	}
 	return len(p), nil
 }
+
+func (s *signal) printed() bool { return bytes.Contains(s.written, []byte(s.word)) }

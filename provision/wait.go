@@ -30,25 +30,23 @@ type Condition interface {
 
 // Ready returns the conditions under which a cluster is usable: all of them hold at once in a healthy one.
 func Ready(runner machine.Runner, config Config, client kubernetes.Interface) []Condition {
-	return []Condition{
-		APIServer(client),
-		NodeReady(client, config.NodeName),
-		SystemPods(client),
-		DefaultServiceAccount(client),
-		ClusterDNS(runner, config, client),
-	}
+	return usable(config, client, ClusterDNS(runner, config, client))
 }
 
 // ReadyAgain returns the same conditions for a machine that sets itself right (see Quiesce). dns returns once it has said
 // that cluster DNS answers. None needs a connection to the machine, which takes a guest that has just woken longer than all
 // else.
 func ReadyAgain(config Config, client kubernetes.Interface, dns func(context.Context) error) []Condition {
+	return usable(config, client, condition{dnsAnswers, dns})
+}
+
+func usable(config Config, client kubernetes.Interface, dns Condition) []Condition {
 	return []Condition{
 		APIServer(client),
 		NodeReady(client, config.NodeName),
 		SystemPods(client),
 		DefaultServiceAccount(client),
-		condition{dnsAnswers, dns},
+		dns,
 	}
 }
 

@@ -26,8 +26,8 @@ echo "$certificates"`
 const seedBytes = 64
 
 // Wake sets right what is wrong on a machine whose memory is from an earlier time: its clock and its random pool, and then
-// lets Kubernetes go on where it stands still. It returns once that is done, and reports whether the machine lacks certificates that have been made since: then Up is to
-// be called. It is idempotent. Failures are fail.ProvisionFailed.
+// lets Kubernetes go on where it stands still. It returns once that is done, and reports whether the machine lacks
+// certificates that have been made since: then Up is to be called. It is idempotent. Failures are fail.ProvisionFailed.
 func Wake(ctx context.Context, runner machine.Runner, config Config, pki *PKI) (stale bool, err error) {
 	seed := make([]byte, seedBytes)
 	if _, err := rand.Read(seed); err != nil {

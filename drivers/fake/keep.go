@@ -128,7 +128,7 @@ func (m *Machine) Unpause(ctx context.Context) error {
 }
 
 // SaveSnapshot implements drivers.Snapshotter.
-func (m *Machine) SaveSnapshot(ctx context.Context, name string, note []byte, quiesce func(context.Context) (release func())) (drivers.Snapshot, error) {
+func (m *Machine) SaveSnapshot(ctx context.Context, name string, note []byte, quiesce drivers.Quiesce) (drivers.Snapshot, error) {
 	var saved snapshot
 	if state, err := m.record.state(); err == nil && state == machine.Running && quiesce != nil {
 		defer quiesce(ctx)()

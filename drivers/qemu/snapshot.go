@@ -56,7 +56,7 @@ func (f files) clearParts() error {
 
 // SaveSnapshot copies the memory twice: all of it while the guest runs, and then, while it stands still, what has changed
 // since. The disk gets a new layer in that moment.
-func (m *Machine) SaveSnapshot(ctx context.Context, name string, note []byte, quiesce func(context.Context) (release func())) (drivers.Snapshot, error) {
+func (m *Machine) SaveSnapshot(ctx context.Context, name string, note []byte, quiesce drivers.Quiesce) (drivers.Snapshot, error) {
 	release, err := m.files.lock(ctx)
 	var stood time.Duration
 	if err == nil {
@@ -72,7 +72,7 @@ func (m *Machine) SaveSnapshot(ctx context.Context, name string, note []byte, qu
 	return snapshot, nil
 }
 
-func (m *Machine) save(ctx context.Context, name string, note []byte, quiesce func(context.Context) (release func())) (stood time.Duration, err error) {
+func (m *Machine) save(ctx context.Context, name string, note []byte, quiesce drivers.Quiesce) (stood time.Duration, err error) {
 	if !m.files.made() {
 		return 0, errors.New("it does not exist")
 	}
@@ -131,7 +131,7 @@ func (m *Machine) saveStopped(ctx context.Context, name string, note []byte) err
 	return settle(m.files.snapshot(name))
 }
 
-func (m *Machine) saveRunning(ctx context.Context, p *process, name string, note []byte, quiesce func(context.Context) (release func())) (stood time.Duration, err error) {
+func (m *Machine) saveRunning(ctx context.Context, p *process, name string, note []byte, quiesce drivers.Quiesce) (stood time.Duration, err error) {
 	if err := memoryStays(); err != nil {
 		return 0, err
 	}

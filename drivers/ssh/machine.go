@@ -12,6 +12,7 @@ import (
 
 	"github.com/skiff-k8s/skiff/drivers"
 	"github.com/skiff-k8s/skiff/fail"
+	"github.com/skiff-k8s/skiff/internal/counting"
 	"github.com/skiff-k8s/skiff/machine"
 )
 
@@ -127,7 +128,7 @@ func (m *Machine) equip(ctx context.Context, report func(text string, done, tota
 	for _, part := range missing {
 		var body io.Reader
 		if part.open != nil {
-			body = &counted{part.open(), func(n int) {
+			body = &counting.Reader{Reader: part.open(), Count: func(n int) {
 				done += int64(n)
 				report("pushing "+part.path, done, total)
 			}}
@@ -138,18 +139,6 @@ func (m *Machine) equip(ctx context.Context, report func(text string, done, tota
 		}
 	}
 	return nil
-}
-
-// counted tells how many bytes are read.
-type counted struct {
-	io.Reader
-	count func(n int)
-}
-
-func (c *counted) Read(p []byte) (int, error) {
-	n, err := c.Reader.Read(p)
-	c.count(n)
-	return n, err
 }
 
 // Stop ends the kubelet, all pods and the container runtime, and keeps them from starting when the machine boots. The

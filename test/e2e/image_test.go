@@ -13,28 +13,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
 
-// loadedPod runs a shell of the guest's in an image that no registry has.
-const loadedPod = `
-apiVersion: v1
-kind: Pod
-metadata: {name: loaded}
-spec:
-  terminationGracePeriodSeconds: 1
-  containers:
-  - name: loaded
-    image: "localhost/loaded:v1"
-    imagePullPolicy: Never
-    command: [/usr/bin/dash, -c, "echo loaded; exec /usr/bin/sleep 1000"]
-    volumeMounts:
-    - {name: usr, mountPath: /usr, readOnly: true}
-    - {name: lib, mountPath: /lib, readOnly: true}
-    - {name: lib64, mountPath: /lib64, readOnly: true}
-  volumes:
-  - {name: usr, hostPath: {path: /usr}}
-  - {name: lib, hostPath: {path: /usr/lib}}
-  - {name: lib64, hostPath: {path: /usr/lib64}}
-`
-
 // loads gives the cluster an image from an archive, as docker save writes it, and runs it.
 func (s *session) loads() {
 	archive := filepath.Join(s.t.TempDir(), "loaded.tar")
@@ -46,7 +24,7 @@ func (s *session) loads() {
 	if list := s.run("image", "ls"); !strings.Contains(list, "localhost/loaded:v1\n") || !strings.Contains(list, "kube-proxy") {
 		s.t.Errorf("the images are\n%s", list)
 	}
-	s.apply(loadedPod)
+	s.apply(shellPod("loaded", "localhost/loaded:v1", "Never", "echo loaded; exec /usr/bin/sleep 1000"))
 	s.run("kubectl", "wait", "pod/loaded", "--for=condition=Ready", "--timeout=3m")
 	if got := s.run("kubectl", "logs", "loaded"); got != "loaded" {
 		s.t.Errorf("the pod printed %q", got)

@@ -20,17 +20,24 @@ import (
 // roundsVariable says how often the cluster is stopped and started with a counter in a pod; 50 make a soak.
 const roundsVariable = "SKIFF_TEST_ROUNDS"
 
-// counterPod counts in its memory, by a shell of the guest's, and prints each number.
-const counterPod = `
+// counterPod counts in its memory, and prints each number.
+func counterPod() string {
+	return shellPod("counter", "kennship/http-echo:latest", "IfNotPresent", "i=0; while :; do i=$((i+1)); echo $i; /usr/bin/sleep 0.2; done")
+}
+
+// shellPod is a pod of one container that runs a line in the guest's shell, whatever its image has.
+func shellPod(name, image, pull, line string) string {
+	return fmt.Sprintf(`
 apiVersion: v1
 kind: Pod
-metadata: {name: counter}
+metadata: {name: %[1]s}
 spec:
+  terminationGracePeriodSeconds: 1
   containers:
-  - name: counter
-    image: "kennship/http-echo:latest"
-    imagePullPolicy: IfNotPresent
-    command: [/usr/bin/dash, -c, "i=0; while :; do i=$((i+1)); echo $i; /usr/bin/sleep 0.2; done"]
+  - name: %[1]s
+    image: %[2]q
+    imagePullPolicy: %[3]s
+    command: [/usr/bin/dash, -c, %[4]q]
     volumeMounts:
     - {name: usr, mountPath: /usr, readOnly: true}
     - {name: lib, mountPath: /lib, readOnly: true}
@@ -39,7 +46,8 @@ spec:
   - {name: usr, hostPath: {path: /usr}}
   - {name: lib, hostPath: {path: /usr/lib}}
   - {name: lib64, hostPath: {path: /usr/lib64}}
-`
+`, name, image, pull, line)
+}
 
 // count is what the counter printed last.
 func (s *session) count() int {
@@ -103,7 +111,7 @@ func (s *session) suspends(address string) {
 	if err != nil {
 		rounds = 2
 	}
-	s.apply(counterPod)
+	s.apply(counterPod())
 	s.run("kubectl", "wait", "pod/counter", "--for=condition=Ready", "--timeout=3m")
 	before, number := s.starts(), s.count()
 	for round := range rounds {

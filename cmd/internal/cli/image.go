@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -35,19 +36,12 @@ whole. An image of a name that the cluster has already takes that name. Names an
 			from, archive, size := "the standard input", a.streams.In, int64(0)
 			if args[0] != "-" {
 				from = args[0]
-				file, err := os.Open(args[0])
+				file, bytes, err := openArchive(from)
 				if err != nil {
 					return fail.New(fail.FlagInvalid, "load images from "+from, "%w", err)
 				}
 				defer func() { _ = file.Close() }()
-				info, err := file.Stat()
-				if err == nil && !info.Mode().IsRegular() && info.Mode()&os.ModeNamedPipe == 0 {
-					err = fmt.Errorf("it is no file")
-				}
-				if err != nil {
-					return fail.New(fail.FlagInvalid, "load images from "+from, "%w", err)
-				}
-				archive, size = file, info.Size()
+				archive, size = file, bytes
 			}
 			loaded, err := a.manager().LoadImages(cmd.Context(), a.profile(), from, archive, size, a.sink(cmd.Context()))
 			if err != nil {
@@ -56,6 +50,21 @@ whole. An image of a name that the cluster has already takes that name. Names an
 			return a.out.Data(loaded, func(w io.Writer) error { return writeImages(w, loaded) })
 		},
 	}
+}
+
+// openArchive opens a file or a named pipe, which has no size.
+func openArchive(path string) (file *os.File, size int64, err error) {
+	if file, err = os.Open(path); err != nil {
+		return nil, 0, err
+	}
+	info, err := file.Stat()
+	if err == nil && !info.Mode().IsRegular() && info.Mode()&os.ModeNamedPipe == 0 {
+		err = errors.New("it is no file")
+	}
+	if err != nil {
+		return nil, 0, errors.Join(err, file.Close())
+	}
+	return file, info.Size(), nil
 }
 
 func (a *app) imageList() *cobra.Command {
