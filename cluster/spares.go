@@ -212,6 +212,9 @@ func (m *Manager) reserve(ctx context.Context, wanted config.Cluster, dryRun boo
 				continue // another start takes it
 			}
 			one = spares.readSpare(one.name) // it may have been taken before the lock was ours
+			if _, err := os.Lstat(spares.Home.Cluster(one.name).Dir); errors.Is(err, fs.ErrNotExist) {
+				_ = spares.forgetLock(one.name) // whoever took it has removed the lock, and this one is new
+			}
 		}
 		// Two who look at the same time whether an address is free would each find the other.
 		if one.serves(wanted, now) && free(one.config.Address) && spares.usable(ctx, one, dryRun, sink) {
