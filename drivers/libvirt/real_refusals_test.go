@@ -3,6 +3,7 @@
 package libvirt
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -86,6 +87,32 @@ func wantRefusal(t *testing.T, uri string, want fail.ID, remedy string) {
 func TestRealNoSocket(t *testing.T) {
 	drivertest.Image(t)
 	wantRefusal(t, socketURI(filepath.Join(t.TempDir(), "none")), fail.LibvirtUnreachable, "systemctl restart")
+}
+
+// TestRealNoLibrary runs itself where libvirt's library cannot be loaded: the loader finds a file of its name first that is none.
+func TestRealNoLibrary(t *testing.T) {
+	const search = "LD_LIBRARY_PATH" // ld.so(8)
+	if os.Getenv(search) == "" {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "libvirt.so.0"), []byte("nothing to load"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		again := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestRealNoLibrary$", "-test.v")
+		again.Env = append(os.Environ(), search+"="+dir)
+		out, err := again.CombinedOutput()
+		if err != nil || !bytes.Contains(out, []byte("--- PASS: TestRealNoLibrary")) {
+			t.Errorf("without the library (%v):\n%s", err, out)
+		}
+		return
+	}
+	d := realDriver(filepath.Join(t.TempDir(), "accelerator.json"))
+	finding := d.checkLibvirt(t.Context())
+	if finding.ID != fail.LibvirtUnreachable || !finding.Missing || !strings.Contains(finding.Remedy, "apt-get install") {
+		t.Errorf("got %+v, want that libvirt is missing, and how to install it", finding)
+	}
+	if _, err := d.Machines(t.Context()); !fail.Is(err, fail.LibvirtUnreachable) {
+		t.Errorf("got error %v, want %s", err, fail.LibvirtUnreachable)
+	}
 }
 
 // lockedVariable names a socket that the process must not be let to.
