@@ -145,22 +145,29 @@ func TestRefusedMachine(t *testing.T) {
 	w.fails(o, fail.SSHHostKeyUnknown)
 }
 
-// A machine that is out of reach in the middle keeps what it has, and the next start goes on.
+// A machine that is out of reach in the middle keeps what it has, and the next start goes on; so does one whose libvirt has ended.
 func TestUnreachableStays(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.adopts(nil)
-	o := w.options()
-	o.Wanted.SSH = w.there()
-	w.breaks(clustertest.Fault{Point: "kubernetes.up", How: string(fail.SSHUnreachable)})
-	w.fails(o, fail.SSHUnreachable)
-	if c, err := w.Load("dev"); err != nil || c.SSH == nil || c.Provisioned {
-		t.Errorf("after the loss: got %+v (%v), want an unfinished cluster", c, err)
-	}
-	w.breaks()
-	w.starts(w.options())
-	if got := w.status(); got != allWell {
-		t.Errorf("status: got %q, want %q", got, allWell)
+	for _, loss := range []fail.ID{fail.SSHUnreachable, fail.LibvirtLost} {
+		t.Run(string(loss), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			o := w.options()
+			if loss == fail.SSHUnreachable {
+				w.adopts(nil)
+				o.Wanted.SSH = w.there()
+			}
+			w.breaks(clustertest.Fault{Point: "kubernetes.up", How: string(loss)})
+			w.fails(o, loss)
+			if c, err := w.Load("dev"); err != nil || (c.SSH == nil) != (o.Wanted.SSH == nil) || c.Provisioned {
+				t.Errorf("after the loss: got %+v (%v), want an unfinished cluster", c, err)
+			}
+			w.breaks()
+			w.starts(w.options())
+			if got := w.status(); got != allWell {
+				t.Errorf("status: got %q, want %q", got, allWell)
+			}
+		})
 	}
 }
 

@@ -287,11 +287,14 @@ type start struct {
 	spare   *kept    // that becomes the cluster; nil: none does, or it turned out to be of no use
 }
 
-// keep says after which errors a run leaves what it made: those where the cluster is up and only needs more time, an
-// addon does not come, or the machine is out of reach, so that the next run goes on. Ctrl-C and --delete-on-failure take back always.
+// keep says after which errors a run leaves what it made, so that the next run goes on: those where the cluster is up and only
+// needs more time, an addon does not come, or the machine or its hypervisor is out of reach. Ctrl-C and --delete-on-failure take
+// back always.
 func (s *start) keep(err error) bool {
 	if s.options.DeleteOnFailure || fail.Is(err, fail.Interrupted) {
 		return false
 	}
-	return fail.Is(err, fail.WaitTimeout) || fail.Is(err, fail.AddonFailed) || fail.Is(err, fail.SSHUnreachable)
+	return slices.ContainsFunc([]fail.ID{fail.WaitTimeout, fail.AddonFailed, fail.SSHUnreachable, fail.LibvirtLost}, func(id fail.ID) bool {
+		return fail.Is(err, id)
+	})
 }
