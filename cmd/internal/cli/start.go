@@ -144,15 +144,17 @@ func (a *app) wanted(cmd *cobra.Command, manager *cluster.Manager, exists bool) 
 	if asked("disk-size") {
 		problems = append(problems, into(&w.DiskBytes)(config.Disk(s.text("disk-size"))))
 	}
-	if driver, _ := cmd.Flags().GetString("vm-driver"); driver != "" {
-		w.Driver = &driver
-	}
 	for key, field := range map[string]**string{"driver": &w.Driver, "libvirt-uri": &w.LibvirtURI, "network": &w.Network, "kubernetes-version": &w.KubernetesVersion} {
 		if text := s.text(key); asked(key) && (key != "driver" || text != "auto" || !exists) {
 			*field = &text
 		}
 	}
-	if !slices.Contains([]string{"libvirt", "kvm2", "kvm"}, s.text("driver")) {
+	driver := s.text("driver")
+	if asMinikube, _ := cmd.Flags().GetString("vm-driver"); asMinikube != "" && s.from("driver") < fromFlag {
+		driver = asMinikube
+		w.Driver = &driver
+	}
+	if !slices.Contains([]string{"libvirt", "kvm2", "kvm"}, driver) {
 		for key, field := range map[string]**string{"libvirt-uri": &w.LibvirtURI, "network": &w.Network} {
 			if s.from(key) == fromFile {
 				*field = nil // in the settings file it is for those clusters that have the driver
