@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -91,4 +92,31 @@ func TestHostKeyIsAskedFor(t *testing.T) {
 			t.Error("known_hosts was changed")
 		}
 	})
+}
+
+// TestHostKeyOfBefore: a machine that shows another host key than known_hosts has is refused, with the command that forgets the old
+// one; nobody is asked.
+func TestHostKeyOfBefore(t *testing.T) {
+	t.Parallel()
+	address := sshtest.Start(t, nil).SSH().Address
+	home := t.TempDir()
+	known := home + "/.ssh/known_hosts"
+	if err := os.Mkdir(home+"/.ssh", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	other := sshtest.Start(t, nil).Identity.HostPublicKey
+	if err := os.WriteFile(known, fmt.Appendf(nil, "[%s]:%d %s\n", address.Addr(), address.Port(), other), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a := testApp(t)
+	a.deps.Env = func(name string) string { return map[string]string{"HOME": home}[name] }
+	_, err := a.hostKey(t.Context(), address)
+	failure, ok := errors.AsType[*fail.Error](err)
+	if !ok || failure.ID != fail.SSHHostKeyChanged {
+		t.Fatalf("got %v, want %s", err, fail.SSHHostKeyChanged)
+	}
+	want := fmt.Sprintf("ssh-keygen -f %s -R '[%s]:%d'", known, address.Addr(), address.Port())
+	if got := failure.Next; got != want {
+		t.Errorf("the next command is %q, want %q", got, want)
+	}
 }
