@@ -84,8 +84,11 @@ func read(in Input, file string) ([]Source, error) {
 		return nil, refuseURL(file)
 	}
 	if file == "-" {
-		data, err := io.ReadAll(in.Stdin)
-		if err != nil {
+		data, err := limited(in.Stdin)
+		switch {
+		case errors.Is(err, errTooLong):
+			return nil, unreadable("stdin", err)
+		case err != nil:
 			return nil, fmt.Errorf("read standard input: %w", err)
 		}
 		return []Source{{Name: "stdin", Data: data}}, nil
@@ -96,13 +99,36 @@ func read(in Input, file string) ([]Source, error) {
 	}
 	var sources []Source
 	for _, path := range paths {
-		data, err := os.ReadFile(path)
+		data, err := readFile(path)
 		if err != nil {
 			return nil, unreadable(path, err)
 		}
 		sources = append(sources, Source{Name: path, Data: data})
 	}
 	return sources, nil
+}
+
+func readFile(path string) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }()
+	return limited(file)
+}
+
+// errTooLong says that what was read cannot be a manifest. An API server takes objects of 3 MiB at most (apiserver,
+// pkg/server/config.go, MaxRequestBodyBytes), and people keep some dozens of large ones in a file.
+var errTooLong = errors.New("it is longer than 64 MiB")
+
+// limited reads all there is, unless that does not end.
+func limited(r io.Reader) ([]byte, error) {
+	const limit = 64 << 20
+	data, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if err == nil && len(data) > limit {
+		return nil, errTooLong
+	}
+	return data, err
 }
 
 // expand returns the files that a -f names.
@@ -143,7 +169,11 @@ func unreadable(path string, err error) error {
 	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
 		err = pathErr.Err // the path is in the message already
 	}
-	return fail.New(fail.ManifestInvalid, "read manifest "+path, "%w", err).WithHint("Name a file or folder that exists and can be read.")
+	failure := fail.New(fail.ManifestInvalid, "read manifest "+path, "%w", err)
+	if errors.Is(err, errTooLong) {
+		return failure.WithHint("Is it a manifest? If it is, give it in parts.")
+	}
+	return failure.WithHint("Name a file or folder that exists and can be read.")
 }
 
 func isURL(file string) bool {

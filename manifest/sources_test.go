@@ -19,6 +19,11 @@ func (b builder) Build(_ context.Context, dir string) ([]byte, error) {
 	return []byte("# built from " + dir), b.err
 }
 
+// endlessReader is somebody who types without end.
+type endlessReader struct{}
+
+func (endlessReader) Read(p []byte) (int, error) { return len(p), nil }
+
 func TestSources(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -46,26 +51,30 @@ func TestSources(t *testing.T) {
 	recursive.Recursive = true
 	both := in("b.yaml")
 	both.Kustomize = "k"
+	endless := in("-")
+	endless.Stdin = endlessReader{}
 	for name, tc := range map[string]struct {
 		in   manifest.Input
 		want []string
 		id   fail.ID
 	}{
-		"order":      {in: in("b.yaml", "-", "a.json"), want: []string{"b.yaml", "stdin", "a.json"}},
-		"folder":     {in: in("."), want: []string{"a.json", "b.yaml", "d.yml"}},
-		"recursive":  {in: recursive, want: []string{"a.json", "b.yaml", "d.yml", "sub/e.yaml"}},
-		"any ending": {in: in("c.txt"), want: []string{"c.txt"}},
-		"pattern":    {in: in("*.y*ml"), want: []string{"b.yaml", "d.yml"}},
-		"kustomize":  {in: manifest.Input{Kustomize: "overlay", Builder: builder{}}, want: []string{"overlay"}},
-		"absent":     {in: in("x.yaml"), id: fail.ManifestInvalid},
-		"no match":   {in: in("x*.yaml"), id: fail.ManifestInvalid},
-		"empty":      {in: in("empty"), id: fail.ManifestInvalid},
-		"built":      {in: manifest.Input{Kustomize: "overlay", Builder: builder{errors.New("no")}}, id: fail.ManifestInvalid},
-		"url":        {in: in("https://example.org/a.yaml"), id: fail.FlagInvalid},
-		"remote":     {in: manifest.Input{Kustomize: "https://example.org/a"}, id: fail.FlagInvalid},
-		"stdin two":  {in: in("-", "-"), id: fail.FlagInvalid},
-		"both":       {in: both, id: fail.FlagInvalid},
-		"none":       {in: manifest.Input{}, id: fail.FlagInvalid},
+		"order":        {in: in("b.yaml", "-", "a.json"), want: []string{"b.yaml", "stdin", "a.json"}},
+		"folder":       {in: in("."), want: []string{"a.json", "b.yaml", "d.yml"}},
+		"recursive":    {in: recursive, want: []string{"a.json", "b.yaml", "d.yml", "sub/e.yaml"}},
+		"any ending":   {in: in("c.txt"), want: []string{"c.txt"}},
+		"pattern":      {in: in("*.y*ml"), want: []string{"b.yaml", "d.yml"}},
+		"kustomize":    {in: manifest.Input{Kustomize: "overlay", Builder: builder{}}, want: []string{"overlay"}},
+		"absent":       {in: in("x.yaml"), id: fail.ManifestInvalid},
+		"no match":     {in: in("x*.yaml"), id: fail.ManifestInvalid},
+		"empty":        {in: in("empty"), id: fail.ManifestInvalid},
+		"built":        {in: manifest.Input{Kustomize: "overlay", Builder: builder{errors.New("no")}}, id: fail.ManifestInvalid},
+		"url":          {in: in("https://example.org/a.yaml"), id: fail.FlagInvalid},
+		"remote":       {in: manifest.Input{Kustomize: "https://example.org/a"}, id: fail.FlagInvalid},
+		"stdin two":    {in: in("-", "-"), id: fail.FlagInvalid},
+		"endless":      {in: endless, id: fail.ManifestInvalid},
+		"endless file": {in: manifest.Input{Files: []string{"/dev/zero"}}, id: fail.ManifestInvalid},
+		"both":         {in: both, id: fail.FlagInvalid},
+		"none":         {in: manifest.Input{}, id: fail.FlagInvalid},
 	} {
 		t.Run(name, func(t *testing.T) {
 			sources, err := manifest.Sources(t.Context(), tc.in)
