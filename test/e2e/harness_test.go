@@ -254,3 +254,29 @@ func (s *session) keepArtifacts() {
 		s.t.Logf("the end of them:\n%s", console[max(0, len(console)-6000):])
 	}
 }
+
+// downloaded fetches a package of Debian, and returns its file.
+func downloaded(t *testing.T, name string) string {
+	t.Helper()
+	dir := t.TempDir()
+	download := exec.CommandContext(t.Context(), "apt-get", "download", "--quiet", name)
+	download.Dir = dir
+	if out, err := download.CombinedOutput(); err != nil {
+		t.Fatalf("download Debian's package %s: %v\n%s", name, err, out)
+	}
+	packages, err := filepath.Glob(filepath.Join(dir, name+"_*.deb"))
+	if err != nil || len(packages) != 1 {
+		t.Fatalf("apt-get downloaded %q, error %v", packages, err)
+	}
+	return packages[0]
+}
+
+// unpacked fetches a package of Debian, and returns a folder with its files, which are not installed.
+func unpacked(t *testing.T, name string) string {
+	t.Helper()
+	file, dir := downloaded(t, name), t.TempDir()
+	if out, err := exec.CommandContext(t.Context(), "dpkg-deb", "--extract", file, dir).CombinedOutput(); err != nil {
+		t.Fatalf("unpack Debian's package %s: %v\n%s", name, err, out)
+	}
+	return dir
+}

@@ -10,8 +10,8 @@ import (
 	"github.com/skiff-k8s/skiff/drivers/drivertest"
 )
 
-// TestLibvirtTutorial is the main way of the tutorial's reader, on a machine that libvirt runs. What the driver has no part
-// in is left to TestTutorial, and a boot of the complete cluster to a run without -short.
+// TestLibvirtTutorial is the way of the tutorial's reader, on a machine that libvirt runs. With -short it leaves out what the
+// driver has no part in, and a boot of the complete cluster.
 func TestLibvirtTutorial(t *testing.T) {
 	drivertest.ServeLibvirt(t)
 	s := newSession(t)
@@ -21,6 +21,9 @@ func TestLibvirtTutorial(t *testing.T) {
 	s.step("the machine is a domain that virsh shows", func() { s.hasDomain(true) })
 	s.step("addons enable ingress gives an entrance", s.enablesIngress)
 	s.step("the manifest of 2019 is raised and applied, and /meow answers", func() { s.servesMeow(address) })
+	if !testing.Short() {
+		s.isUsed(address)
+	}
 	s.step("stop and start go on as if nothing had been", func() { s.suspends(address) })
 	if !testing.Short() {
 		s.step("stop --shutdown and start bring everything back", func() { s.restarts(address) })

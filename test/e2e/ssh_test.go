@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -92,17 +91,7 @@ const user = "ada"
 // hasUser makes the user, and installs Debian's sudo, which the guest image lacks. useradd leaves the account locked.
 func (e *elsewhere) hasUser() {
 	e.t.Helper()
-	dir := e.t.TempDir()
-	download := exec.CommandContext(e.t.Context(), "apt-get", "download", "--quiet", "sudo")
-	download.Dir = dir
-	if out, err := download.CombinedOutput(); err != nil {
-		e.t.Fatalf("download Debian's package sudo: %v\n%s", err, out)
-	}
-	packages, err := filepath.Glob(filepath.Join(dir, "sudo_*.deb"))
-	if err != nil || len(packages) != 1 {
-		e.t.Fatalf("apt-get downloaded %q, error %v", packages, err)
-	}
-	file, err := os.Open(packages[0])
+	file, err := os.Open(downloaded(e.t, "sudo"))
 	if err != nil {
 		e.t.Fatal(err)
 	}
@@ -176,8 +165,8 @@ func missing(from, other []string) []string {
 	return lines
 }
 
-// TestSSHMachine takes a machine that exists over, runs a cluster on it, and gives it back. With -short it leaves out the
-// conformance of the driver and the ends of agent and cluster.
+// TestSSHMachine takes a machine that exists over, walks the way of the tutorial's reader on it, and gives it back. With -short
+// it leaves out the conformance of the driver, what the driver has no part in, and the ends of agent and cluster.
 func TestSSHMachine(t *testing.T) {
 	if drivertest.Controlled() { // by its parent, which has the machine
 		(&elsewhere{t: t}).conforms(t)
@@ -213,10 +202,17 @@ func TestSSHMachine(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(home, ".ssh"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	known := fmt.Sprintf("[%s]:%d %s", at.Addr(), at.Port(), e.spec.SSH.HostKey)
-	if err := os.WriteFile(filepath.Join(home, ".ssh", "known_hosts"), []byte(known), 0o600); err != nil {
-		t.Fatal(err)
+	knows := func(key []byte) {
+		known := fmt.Sprintf("[%s]:%d %s", at.Addr(), at.Port(), key)
+		if err := os.WriteFile(filepath.Join(home, ".ssh", "known_hosts"), []byte(known), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
+	knows(e.spec.Identity.AuthorizedKey)
+	if out := s.code(6, start...); !strings.Contains(out.stderr, "SSH_HOST_KEY_CHANGED") {
+		t.Errorf("a host key that is not the one of before: %s", out.stderr)
+	}
+	knows(e.spec.SSH.HostKey)
 	e.isRefused(s, start, before)
 	e.isCutOff(s, start)
 	s.timed("start on a machine that exists", start...)
@@ -234,6 +230,7 @@ func TestSSHMachine(t *testing.T) {
 		t.Errorf("a second cluster on the machine: %s", out.stderr)
 	}
 	if !testing.Short() {
+		s.isUsed(address)
 		pods := s.run("kubectl", "get", "pods", "-A", "-o", "jsonpath={.items[*].metadata.uid}")
 		s.recovers("agent", address)
 		if got := s.run("kubectl", "get", "pods", "-A", "-o", "jsonpath={.items[*].metadata.uid}"); got != pods {
