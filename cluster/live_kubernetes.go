@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,6 +36,7 @@ var _ Kubernetes = LiveKubernetes{}
 func (LiveKubernetes) config(c Target) (provision.Config, error) {
 	config := provision.NewConfig(c.Config.Profile, c.Config.Address)
 	config.KubernetesVersion = c.Config.KubernetesVersion
+	config.CertificateLife = cmp.Or(c.Config.CertExpiration.Duration(), config.CertificateLife)
 	if c.Config.SSH != nil {
 		config.NodeAddress = c.Config.SSH.Node
 	}

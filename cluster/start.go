@@ -37,6 +37,7 @@ type Wanted struct {
 	Addons            []string
 	Offline           *bool
 	AutoPause         *time.Duration // 0: never
+	CertExpiration    *time.Duration // of certificates that are made from now on
 	SSH               *config.SSH    // a machine that exists; without a host key, and without an address to keep that of an existing cluster
 }
 
@@ -121,7 +122,7 @@ func (m *Manager) settle(ctx context.Context, o StartOptions) (c config.Cluster,
 		old := c
 		stored = &old
 	case fail.Is(err, fail.ClusterNotFound):
-		c = config.Cluster{Profile: o.Profile, Driver: "auto", CPUs: config.MinCPUs, MemoryMiB: config.DefaultMemoryMiB(m.Facts), DiskBytes: config.MinDiskBytes, Created: time.Now().UTC().Truncate(time.Second)}
+		c = config.Cluster{Profile: o.Profile, Driver: "auto", CPUs: config.MinCPUs, MemoryMiB: config.DefaultMemoryMiB(m.Facts), DiskBytes: config.MinDiskBytes, CertExpiration: config.Duration(config.DefaultCertExpiration), Created: time.Now().UTC().Truncate(time.Second)}
 	default:
 		return c, nil, err
 	}
@@ -134,6 +135,7 @@ func (m *Manager) settle(ctx context.Context, o StartOptions) (c config.Cluster,
 	set(&c.Network, o.Wanted.Network)
 	set(&c.Offline, o.Wanted.Offline)
 	set(&c.AutoPause, (*config.Duration)(o.Wanted.AutoPause))
+	set(&c.CertExpiration, (*config.Duration)(o.Wanted.CertExpiration))
 	c.APIServerNames = union(c.APIServerNames, o.Wanted.APIServerNames)
 	c.APIServerIPs = union(c.APIServerIPs, o.Wanted.APIServerIPs)
 	c.ExtraConfig = union(c.ExtraConfig, o.Wanted.ExtraConfig)

@@ -51,8 +51,9 @@ type Cluster struct {
 	FeatureGates      []string   `json:"featureGates,omitempty"` // as ParseFeatureGates reads them
 	Addons            []string   `json:"addons,omitempty"`
 	Offline           bool       `json:"offline,omitempty"`
-	AutoPause         Duration   `json:"autoPause,omitempty"` // without a request, until the machine is paused; 0: never
-	SSH               *SSH       `json:"ssh,omitempty"`       // a machine that exists already; nil for those that a driver makes
+	AutoPause         Duration   `json:"autoPause,omitempty"`      // without a request, until the machine is paused; 0: never
+	CertExpiration    Duration   `json:"certExpiration,omitempty"` // of certificates that are made from now on; 0 in files from before there was a choice: DefaultCertExpiration
+	SSH               *SSH       `json:"ssh,omitempty"`            // a machine that exists already; nil for those that a driver makes
 	Created           time.Time  `json:"created"`
 	// NetworkAddress is the machine's in Network; it is known once there is a machine.
 	NetworkAddress netip.Prefix `json:"networkAddress,omitzero"`
@@ -104,6 +105,8 @@ func Parse(content []byte) (Cluster, error) {
 		err = errors.New("ssh: address, user, keyFile and hostKey must be there")
 	case c.AutoPause < 0:
 		err = fmt.Errorf("autoPause: %s is less than nothing", c.AutoPause)
+	case c.CertExpiration < 0:
+		err = fmt.Errorf("certExpiration: %s is less than nothing", c.CertExpiration)
 	case c.Image == "" || c.CPUs < 1 || c.MemoryMiB < 1 || c.DiskBytes < 1:
 		err = errors.New("image, cpus, memoryMiB and diskBytes must be there")
 	default:

@@ -18,7 +18,7 @@ func example() config.Cluster {
 	return config.Cluster{
 		Profile: "dev", Driver: "qemu", CPUs: 2, MemoryMiB: 2048, DiskBytes: 20 << 30, KubernetesVersion: "v1.37.2", Image: "abc",
 		Network: "lan", NetworkAddress: netip.MustParsePrefix("192.168.150.254/24"),
-		Address: netip.MustParseAddr("127.77.3.1"), APIServerNames: []string{"x.test"}, Addons: []string{"ingress"}, Offline: true, AutoPause: config.Duration(30 * time.Minute),
+		Address: netip.MustParseAddr("127.77.3.1"), APIServerNames: []string{"x.test"}, Addons: []string{"ingress"}, Offline: true, AutoPause: config.Duration(30 * time.Minute), CertExpiration: config.Duration(8760 * time.Hour),
 		Created: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Provisioned: true,
 	}
 }
@@ -222,6 +222,22 @@ func TestAutoPause(t *testing.T) {
 	}
 	for _, text := range []string{"30", "soon", "59s", "-1h"} {
 		if got, err := config.AutoPause(text); !fail.Is(err, fail.FlagInvalid) || got != 0 {
+			t.Errorf("%q: got %s and error %v, want %s", text, got, err, fail.FlagInvalid)
+		}
+	}
+}
+
+func TestCertExpiration(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]time.Duration{
+		"26280h": config.DefaultCertExpiration, "1440h": config.MinCertExpiration, "8760h0m": 8760 * time.Hour, "87600h": config.MaxCertExpiration,
+	} {
+		if got, err := config.CertExpiration(text); err != nil || got != want {
+			t.Errorf("%q: got %s and error %v, want %s", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "365d", "1439h", "-8760h", "87601h", "8760"} {
+		if got, err := config.CertExpiration(text); !fail.Is(err, fail.FlagInvalid) || got != 0 {
 			t.Errorf("%q: got %s and error %v, want %s", text, got, err, fail.FlagInvalid)
 		}
 	}

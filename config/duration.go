@@ -63,3 +63,29 @@ func AutoPause(text string) (time.Duration, error) {
 	}
 	return limit, nil
 }
+
+// How long certificates are valid, unless the user asks for another time; three years, as with minikube. A start renews those
+// that have less than 30 days left, so in less than MinCertExpiration it would do little else; beyond MaxCertExpiration the
+// authorities that sign them have ended.
+const (
+	DefaultCertExpiration = 3 * 365 * 24 * time.Hour
+	MinCertExpiration     = 60 * 24 * time.Hour
+	MaxCertExpiration     = 10 * 365 * 24 * time.Hour
+)
+
+// CertExpiration is how long certificates are valid, such as "8760h", a year.
+func CertExpiration(text string) (time.Duration, error) {
+	life, err := time.ParseDuration(text)
+	switch {
+	case err != nil:
+		err = errors.New("it is no time; use one in hours, such as 8760h for a year")
+	case life < MinCertExpiration:
+		err = fmt.Errorf("it is less than %s, 60 days", Duration(MinCertExpiration))
+	case life > MaxCertExpiration:
+		err = fmt.Errorf("it is more than %s, 10 years, for which the authorities are valid", Duration(MaxCertExpiration))
+	}
+	if err != nil {
+		return 0, fail.New(fail.FlagInvalid, fmt.Sprintf("read --cert-expiration %q", text), "%w", err)
+	}
+	return life, nil
+}

@@ -55,7 +55,7 @@ func NewConfig(cluster string, host netip.Addr) Config {
 		PodCIDR:           netip.MustParsePrefix("10.244.0.0/16"),
 		ServiceCIDR:       netip.MustParsePrefix("10.96.0.0/12"),
 		DNSDomain:         "cluster.local",
-		CertificateLife:   26280 * time.Hour,
+		CertificateLife:   26280 * time.Hour, // config.DefaultCertExpiration
 	}
 }
 

@@ -79,7 +79,7 @@ func Serves(spare, wanted config.Cluster) bool {
 	return spare.Driver == wanted.Driver && spare.LibvirtURI == wanted.LibvirtURI && spare.Network == wanted.Network &&
 		spare.SSH == nil && wanted.SSH == nil &&
 		spare.CPUs == wanted.CPUs && spare.MemoryMiB == wanted.MemoryMiB && spare.DiskBytes == wanted.DiskBytes &&
-		spare.KubernetesVersion == wanted.KubernetesVersion && spare.Image == wanted.Image &&
+		spare.KubernetesVersion == wanted.KubernetesVersion && spare.Image == wanted.Image && spare.CertExpiration == wanted.CertExpiration &&
 		slices.Equal(spare.APIServerNames, wanted.APIServerNames) && slices.Equal(spare.APIServerIPs, wanted.APIServerIPs) &&
 		slices.Equal(spare.ExtraConfig, wanted.ExtraConfig) && slices.Equal(spare.FeatureGates, wanted.FeatureGates)
 }

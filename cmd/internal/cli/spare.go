@@ -208,7 +208,7 @@ func (a *app) spareArgs(c config.Cluster) []string {
 	args := []string{
 		"spare", "build", "--" + unasked, "--driver", c.Driver, "--cpus", strconv.Itoa(c.CPUs), "--memory", strconv.Itoa(c.MemoryMiB),
 		"--disk-size", fmt.Sprintf("%db", c.DiskBytes), "--offline=" + strconv.FormatBool(c.Offline),
-		"--addons=" + strings.Join(c.Addons, ","),
+		"--addons=" + strings.Join(c.Addons, ","), "--cert-expiration", c.CertExpiration.String(),
 		"--apiserver-names=" + strings.Join(c.APIServerNames, ","), "--apiserver-ips=" + strings.Join(c.APIServerIPs, ","),
 	}
 	args = append(args, "--feature-gates="+strings.Join(c.FeatureGates, ","), "--extra-config=")

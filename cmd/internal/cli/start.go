@@ -34,6 +34,7 @@ func startFlags() *pflag.FlagSet {
 	flags.StringSlice("addons", nil, "addons to enable, as in a,b")
 	flags.StringSlice("apiserver-names", nil, "further names in the API server's certificate")
 	flags.StringSlice("apiserver-ips", nil, "further addresses in the API server's certificate")
+	flags.String("cert-expiration", config.Duration(config.DefaultCertExpiration).String(), "how long certificates are valid that are made from now on; start renews those with less than 30 days left")
 	flags.StringArray("extra-config", nil, "a setting of a component, component.key=value as in kubelet.max-pods=50; repeatable")
 	flags.StringSlice("feature-gates", nil, "feature gates of all components, as in A=true,B=false")
 	flags.String("wait", "all", "what to wait for: all or none (true, false and minikube's component names are understood)")
@@ -174,6 +175,9 @@ func (a *app) wanted(cmd *cobra.Command, manager *cluster.Manager, exists bool) 
 		w.Offline = &offline
 	}
 	var err error
+	if asked("cert-expiration") {
+		problems = append(problems, into(&w.CertExpiration)(config.CertExpiration(s.text("cert-expiration"))))
+	}
 	if asked("auto-pause") {
 		problems = append(problems, into(&w.AutoPause)(config.AutoPause(s.text("auto-pause"))))
 	}
