@@ -107,9 +107,10 @@ const (
 
 // pushScript unpacks its input. $1 is the fingerprint, $2 the file that says "done", $3 the one that says "began", $4 the
 // fingerprint of the certificates, $6 the file that has it. Those who use certificates are ended, and started again by
-// the kubelet and by systemd; the file is written last, so that none of it is left out when it is cut off. On a machine
-// that has booted the controllers are put aside, as by deferScript. The server of systemd-resolved is of no use to pods:
-// its address is one of theirs (kubeadm does the same, app/componentconfigs, isServiceActive).
+// the kubelet and by systemd. They are killed: an API server that is told to end waits for minutes for an etcd that has ended
+// before it, and a crash costs none of them anything. The file is written last, so that none of it is left out when it is cut
+// off. On a machine that has booted the controllers are put aside, as by deferScript. The server of systemd-resolved is of no
+// use to pods: its address is one of theirs (kubeadm does the same, app/componentconfigs, isServiceActive).
 const pushScript = `set -e
 read -r done 2>/dev/null <"$2" || done=
 read -r began 2>/dev/null <"$3" || began=
@@ -119,7 +120,7 @@ if [ "$done" = "$1" ]; then
 		tar -x -m -o -p -f - -C /
 		for f in /proc/[0-9]*/comm; do
 			read -r name 2>/dev/null <"$f" || continue
-			case $name in etcd|kube-apiserver|kube-controller|kube-scheduler|kubelet) p=${f#/proc/}; kill "${p%/comm}" || : ;; esac
+			case $name in etcd|kube-apiserver|kube-controller|kube-scheduler|kubelet) p=${f#/proc/}; kill -s KILL "${p%/comm}" || : ;; esac
 		done
 		echo "$4" >"$6"
 	fi
