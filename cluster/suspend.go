@@ -14,10 +14,12 @@ import (
 )
 
 const (
-	// resumeLimit bounds the time from where a resumed machine executes until it takes commands and has its clock right.
-	// That takes a second or two under emulation on an idle host. Giving up costs the memory, and the boot that follows takes
-	// longer on the same host: so it gets as long as a boot.
+	// resumeLimit bounds the time from where a resumed machine executes until it takes commands. That takes a second or two
+	// under emulation on an idle host. Giving up costs the memory, and the boot that follows takes longer on the same host: so
+	// it gets as long as a boot.
 	resumeLimit = bootLimit
+	// renewLimit bounds what sets a machine right: with certificates that have ended the whole control plane starts again.
+	renewLimit = 2 * bootLimit
 	// awakeLimit bounds the time from there until the cluster is usable.
 	awakeLimit = 3 * time.Minute
 	// quiesceLimit bounds how long a guest may take to write what it has not written yet, and to stand still.
@@ -197,9 +199,11 @@ func (s *start) says(ctx context.Context, heard *console) bool {
 
 // rouse sets a machine right that goes on from an earlier time.
 func rouse(ctx context.Context, kubernetes Kubernetes, vm machine.Runner, c Target, report Report) error {
-	ctx, cancel := context.WithTimeout(ctx, resumeLimit)
+	ctx, cancel := context.WithTimeout(ctx, renewLimit)
 	defer cancel()
-	if err := machine.Wait(ctx, vm); err != nil {
+	answering, stop := context.WithTimeout(ctx, resumeLimit)
+	defer stop()
+	if err := machine.Wait(answering, vm); err != nil {
 		return fmt.Errorf("it did not answer: %w", err)
 	}
 	return kubernetes.Wake(ctx, vm, c, report)
