@@ -24,7 +24,7 @@ type Host struct {
 	Env        func(name string) string
 	Kubeconfig string           // the user's KUBECONFIG; empty for ~/.kube/config
 	Drivers    []drivers.Driver // in the order in which "auto" tries them
-	Named      []drivers.Driver // never tried by "auto": looked at when a cluster uses them
+	Named      []drivers.Driver // never tried by "auto": they count when a cluster uses them
 	Settings   drivers.Settings // what the user has set for new clusters
 	Only       bool             // the user named the one driver that counts
 	Agents     Agents

@@ -36,7 +36,8 @@ type Driver struct {
 	Needed           bool      `json:"needed"` // its failures are the host's: it was named, is used, or none else works
 	Findings         []Finding `json:"findings"`
 
-	used bool // by a cluster
+	used  bool // by a cluster
+	named bool // "auto" never tries it
 }
 
 // Summarize turns the findings of a driver's Check into what is known of it.
@@ -85,7 +86,7 @@ func (h Host) examine(ctx context.Context, at place) Driver {
 		findings = h.accelerator(ctx, accelerated, slices.Clone(findings))
 	}
 	d := Summarize(at.Name(), findings)
-	d.used = at.used
+	d.used, d.named = at.used, at.named
 	return d
 }
 

@@ -249,29 +249,39 @@ func TestDrivers(t *testing.T) {
 	}
 	tests := map[string]struct {
 		drivers []drivers.Driver
+		named   []drivers.Driver
 		only    bool
 		use     string // driver of a cluster
 		failed  bool
 		needed  []string
 	}{
-		"the first works":              {[]drivers.Driver{with("a", fine), with("b", absent)}, false, "", false, []string{"a"}},
-		"the second works":             {[]drivers.Driver{with("a", absent), with("b", slow)}, false, "", false, []string{"b"}},
-		"none works":                   {[]drivers.Driver{with("a", absent), with("b", refused)}, false, "", true, []string{"a", "b"}},
-		"the one that was named":       {[]drivers.Driver{with("b", absent)}, true, "", true, []string{"b"}},
-		"one that a cluster needs":     {[]drivers.Driver{with("a", fine), with("fake", absent)}, false, "fake", true, []string{"a", "fake"}},
-		"one that works and is needed": {[]drivers.Driver{with("a", fine), with("fake", fine)}, false, "fake", false, []string{"a", "fake"}},
+		"the first works":              {[]drivers.Driver{with("a", fine), with("b", absent)}, nil, false, "", false, []string{"a"}},
+		"the second works":             {[]drivers.Driver{with("a", absent), with("b", slow)}, nil, false, "", false, []string{"b"}},
+		"none works":                   {[]drivers.Driver{with("a", absent), with("b", refused)}, nil, false, "", true, []string{"a", "b"}},
+		"the one that was named":       {[]drivers.Driver{with("b", absent)}, nil, true, "", true, []string{"b"}},
+		"one that a cluster needs":     {[]drivers.Driver{with("a", fine), with("fake", absent)}, nil, false, "fake", true, []string{"a", "fake"}},
+		"one that works and is needed": {[]drivers.Driver{with("a", fine), with("fake", fine)}, nil, false, "fake", false, []string{"a", "fake"}},
+		"one to be named fails":        {[]drivers.Driver{with("a", fine)}, []drivers.Driver{with("b", absent)}, false, "", false, []string{"a"}},
+		"only one to be named works":   {[]drivers.Driver{with("a", absent)}, []drivers.Driver{with("b", fine)}, false, "", true, []string{"a"}},
+		"one that was named is needed": {[]drivers.Driver{with("a", fine)}, []drivers.Driver{with("fake", refused)}, false, "fake", true, []string{"a", "fake"}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := newPatient(t)
 			p.Listen = refusing(nil)
-			p.Drivers, p.Only = test.drivers, test.only
+			p.Drivers, p.Named, p.Only = test.drivers, test.named, test.only
 			if test.use != "" {
 				p.cluster("dev")
 			}
 			report := p.examine()
-			var needed []string
+			var all, needed []string
+			for _, driver := range append(slices.Clip(test.drivers), test.named...) {
+				all = append(all, driver.Name())
+			}
+			if !slices.EqualFunc(report.Drivers, all, func(got doctor.Driver, want string) bool { return got.Name == want }) {
+				t.Errorf("got %+v, want a statement for each of %v", report.Drivers, all)
+			}
 			for _, driver := range report.Drivers {
 				if driver.Needed {
 					needed = append(needed, driver.Name)

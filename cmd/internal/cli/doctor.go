@@ -32,7 +32,7 @@ kubeconfig, removes half installed and unused broken guest images and installs b
 closes folders with keys to other users.
 
 The exit code is 0 when nothing fails and 4 when something does. A driver that does not work is no failure while another
-one works, unless --driver names it or a cluster uses it.`,
+one works that --driver auto tries, unless --driver names it or a cluster uses it.`,
 		Example: `  skiff doctor
   skiff doctor --driver qemu
   skiff doctor --fix
