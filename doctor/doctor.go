@@ -26,7 +26,7 @@ type Host struct {
 	Drivers    []drivers.Driver // in the order in which "auto" tries them
 	Named      []drivers.Driver // never tried by "auto": they count when a cluster uses them
 	Settings   drivers.Settings // what the user has set for new clusters
-	Only       bool             // the user named the one driver that counts
+	Only       string           // the one driver that the user named, which alone is reported and counts; empty: all of them
 	Agents     Agents
 	Root       string // folder that holds proc, sys and etc; empty: "/"
 	Now        func() time.Time
@@ -96,7 +96,7 @@ func (h Host) Examine(ctx context.Context) (Report, error) {
 }
 
 func (h Host) look(ctx context.Context) (Report, error) {
-	checks, places := h.Checks(), h.places()
+	checks, places := h.Checks(), h.reported()
 	report := Report{Drivers: make([]Driver, len(places)), Checks: []Finding{}}
 	found := make([][]Finding, len(checks))
 	var group sync.WaitGroup
@@ -114,7 +114,7 @@ func (h Host) look(ctx context.Context) (Report, error) {
 		report.Checks = append(report.Checks, findings...)
 	}
 	report.Drivers = join(report.Drivers)
-	report.conclude(h.Only)
+	report.conclude(h.Only != "")
 	return report, nil
 }
 

@@ -16,7 +16,12 @@ type place struct {
 	named bool // "auto" never tries it
 }
 
-// places are the drivers to look at: each as the next cluster would have it, and as clusters have it that are here. Those
+// reported are the places that the report is to be of.
+func (h Host) reported() []place {
+	return slices.DeleteFunc(h.places(), func(one place) bool { return h.Only != "" && one.Name() != h.Only })
+}
+
+// places are all drivers: each as the next cluster would have it, and as clusters have it that are here. Those
 // that "auto" tries come first.
 func (h Host) places() []place {
 	var all []place

@@ -69,7 +69,7 @@ func (a *app) subject(driver string) (doctor.Host, error) {
 	if err != nil {
 		return subject, err
 	}
-	subject.Drivers, subject.Named, subject.Only = []drivers.Driver{one}, nil, true
+	subject.Only = one.Name()
 	return subject, nil
 }
 

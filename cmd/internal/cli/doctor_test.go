@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"path/filepath"
 	"testing"
@@ -102,6 +103,28 @@ func TestDriversHaveTheSettings(t *testing.T) {
 		if want := "qemu:///system with lan"; !bytes.Contains(out.Bytes(), []byte(want)) {
 			t.Errorf("%s: got %s, want it to tell of %q", command, out.String(), want)
 		}
+	}
+}
+
+// --driver cuts the report, and not what the host is asked about.
+func TestDoctorOfOneDriver(t *testing.T) {
+	t.Parallel()
+	deps := testDeps(t)
+	first, second := fake.New(fake.Options{Name: "first"}), fake.New(fake.Options{Name: "second"})
+	deps.AllDrivers = func(store.Home) (auto, named []drivers.Driver) {
+		return []drivers.Driver{first}, []drivers.Driver{second}
+	}
+	deps.Drivers = func(context.Context, store.Home) func(string) (drivers.Driver, error) {
+		return func(string) (drivers.Driver, error) { return second, nil } // by its alias
+	}
+	a := testApp(t)
+	a.deps = deps
+	if err := a.prepare(a.doctor()); err != nil {
+		t.Fatal(err)
+	}
+	subject, err := a.subject("2nd")
+	if err != nil || subject.Only != "second" || len(subject.Drivers) != 1 || len(subject.Named) != 1 {
+		t.Errorf("got %q of %v and %v (%v), want second of all", subject.Only, subject.Drivers, subject.Named, err)
 	}
 }
 
