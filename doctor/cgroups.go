@@ -19,6 +19,9 @@ import (
 // controlGroups looks for limits on this process that its machines, which are its children, would share. Nothing else of
 // the host's control groups matters: Kubernetes runs on the guest's kernel, which has version 2.
 func (h Host) controlGroups(context.Context) []Finding {
+	if h.adopts() {
+		return []Finding{good("The machine that is taken over is in no control group of this host's.")}
+	}
 	groups, err := h.groups()
 	if errors.Is(err, fs.ErrNotExist) {
 		return []Finding{good("This system has no control groups, and guests have their own.")}

@@ -194,6 +194,31 @@ func refusing(err error, ports ...string) doctor.Listen {
 	}
 }
 
+// adopting is a driver that takes machines over.
+type adopting struct{ drivers.Driver }
+
+func (adopting) Inspect(context.Context, machine.Spec) (netip.Addr, error) {
+	return netip.Addr{}, errors.New("nobody asks a machine")
+}
+
+// TestSizeOfAnAdopter: a host that is too small for a cluster does for one on a machine that exists, when nothing else is
+// asked for.
+func TestSizeOfAnAdopter(t *testing.T) {
+	t.Parallel()
+	for only, fails := range map[string]bool{"": true, "fake": true, "adopting": false} {
+		p := newPatient(t)
+		p.Listen = refusing(nil)
+		p.Facts = host.Facts{CPUs: 1, MemoryMiB: 512, AvailableMiB: 100}
+		p.system("sys/fs/cgroup/user.slice/memory.max", "268435456\n")
+		p.Named = []drivers.Driver{adopting{fake.New(fake.Options{Name: "adopting"})}}
+		p.Only = only
+		report := p.examine()
+		if report.Failed() != fails || (report.Count(drivers.Failure) == 3) != fails {
+			t.Errorf("--driver %q: got %+v, want it to fail: %t", only, report.Checks, fails)
+		}
+	}
+}
+
 // TestChecks shows the doctor hosts with one thing wrong, and compares what the check says that is about it.
 func TestChecks(t *testing.T) {
 	t.Parallel()

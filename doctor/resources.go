@@ -7,8 +7,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/skiff-k8s/skiff/config"
+	"github.com/skiff-k8s/skiff/drivers"
 	"github.com/skiff-k8s/skiff/machine"
 )
 
@@ -24,7 +26,18 @@ const (
 // another is the command that puts a cluster on another machine, for hosts that are too small.
 const another = "skiff start --driver ssh --ssh-ip-address ADDRESS --ssh-key FILE"
 
+// adopts reports whether the user asks for nothing but machines that exist already: the host's size is not theirs.
+func (h Host) adopts() bool {
+	return slices.ContainsFunc(h.reported(), func(one place) bool {
+		_, adopts := one.Driver.(drivers.Adopter)
+		return adopts && h.Only != ""
+	})
+}
+
 func (h Host) cpus(context.Context) []Finding {
+	if h.adopts() {
+		return []Finding{good("The machine that is taken over has processors of its own; this host needs no more than it has.")}
+	}
 	if h.Facts.CPUs < config.MinCPUs {
 		return []Finding{failure(another, "This host has %d processor; Kubernetes needs %d. It can have its cluster on another machine.", h.Facts.CPUs, config.MinCPUs)}
 	}
@@ -34,6 +47,8 @@ func (h Host) cpus(context.Context) []Finding {
 func (h Host) memory(context.Context) []Finding {
 	all, free, usual := h.Facts.MemoryMiB, h.Facts.AvailableMiB, config.DefaultMemoryMiB(h.Facts)
 	switch {
+	case h.adopts():
+		return []Finding{good("The machine that is taken over has memory of its own; a cluster on it takes little of this host's.")}
 	case all == 0:
 		return []Finding{unknown("this system does not say how much memory it has; a cluster needs %d MiB.", config.MinMemoryMiB)}
 	case all < config.MinMemoryMiB:
