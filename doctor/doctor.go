@@ -26,6 +26,8 @@ type Host struct {
 	Drivers    []drivers.Driver // in the order in which "auto" tries them
 	Named      []drivers.Driver // never tried by "auto": they count when a cluster uses them
 	Settings   drivers.Settings // what the user has set for new clusters
+	SSHAddress string           // of the machine to take over, as the user has set it; may be empty
+	SSHKey     string           // file of the key to it, as the user has set it; may be empty
 	Only       string           // the one driver that the user named, which alone is reported and counts; empty: all of them
 	Agents     Agents
 	Root       string // folder that holds proc, sys and etc; empty: "/"

@@ -73,7 +73,10 @@ func quick(ctx context.Context, driver drivers.Driver) []drivers.Finding {
 	findings, ended := within(ctx, driverLimit, driver.Check)
 	if !ended {
 		return []drivers.Finding{
-			{Name: driver.Name(), Level: drivers.Failure, Text: fmt.Sprintf("It took longer than %s to find out what is wrong.", driverLimit)},
+			{
+				Name: driver.Name(), Level: drivers.Failure, Remedy: "skiff doctor --driver " + driver.Name(),
+				Text: fmt.Sprintf("It took longer than %s to find out what is wrong; alone, or when this host is less busy, it may be faster.", driverLimit),
+			},
 		}
 	}
 	return findings

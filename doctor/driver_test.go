@@ -35,8 +35,8 @@ func TestQuickDoesNotWaitForASilentDriver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		driver := silent{Driver: fake.New(fake.Options{}), end: make(chan struct{})}
 		defer close(driver.end)
-		if found := doctor.Quick(t.Context(), driver); found.Healthy || found.Error == "" {
-			t.Errorf("got %+v, want a failure", found)
+		if found := doctor.Quick(t.Context(), driver); found.Healthy || found.Error == "" || found.Fix != "skiff doctor --driver fake" {
+			t.Errorf("got %+v, want a failure and a command", found)
 		}
 	})
 }

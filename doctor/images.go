@@ -11,6 +11,7 @@ import (
 
 	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/images"
+	"github.com/skiff-k8s/skiff/machine"
 )
 
 // remake is the command that brings a guest image.
@@ -54,7 +55,7 @@ func halfInstalled(name string) bool {
 }
 
 func (h Host) halfImage(dir string) Finding {
-	return warning("rm -r "+dir, "%s is left of an installation that was cut off; the next start goes on with it.", dir).
+	return warning("rm -r "+machine.Quote(dir), "%s is left of an installation that was cut off; the next start goes on with it.", dir).
 		mended(func(context.Context) (string, error) {
 			release, err := h.lock(h.Home.BaseLock())
 			if err != nil {
@@ -76,7 +77,7 @@ func (h Host) image(ctx context.Context, dir string) (f Finding, wrong bool) {
 	}
 	users := h.users(filepath.Base(dir))
 	if len(users) == 0 {
-		return failure("rm -r "+dir, "The guest image in %s is not as its manifest says (%v), and no cluster uses it.", dir, reason(err)).
+		return failure("rm -r "+machine.Quote(dir), "The guest image in %s is not as its manifest says (%v), and no cluster uses it.", dir, reason(err)).
 			mended(func(context.Context) (string, error) { return h.removeImage(dir) }), true
 	}
 	f = failure(remake, "The guest image in %s, which %s, is not as its manifest says: %v.", dir, usedBy(users), reason(err))

@@ -9,7 +9,8 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
-	"syscall"
+	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -55,26 +56,35 @@ func (h Host) kubeconfig(ctx context.Context) []Finding {
 	return findings
 }
 
-// usable is the command that makes the first file usable that is not: one that cannot be understood is put aside.
+// usable makes the first file usable that is not: one that cannot be understood is put aside.
 func (h Host) usable() string {
-	files, _ := kubeconfig.Files(h.Kubeconfig)
-	for _, path := range files {
-		place := existing(path) // the file, or the folder that it is to be made in
-		info, err := os.Stat(place)
-		if err != nil {
-			return "ls -ld " + machine.Quote(place) // it lies in a folder that is closed
+	for _, path := range h.kubeconfigs() {
+		at, info := visible(path)
+		wanted := uint32(unix.R_OK | unix.W_OK)
+		if info.IsDir() { // the file is to be made in it, or it stands in the file's place
+			wanted |= unix.X_OK
 		}
-		if owner, ok := info.Sys().(*syscall.Stat_t); ok && int(owner.Uid) != os.Geteuid() {
-			return fmt.Sprintf("sudo chown %d %s", os.Geteuid(), machine.Quote(place))
-		}
-		if unix.Access(place, unix.R_OK|unix.W_OK) != nil {
-			return "chmod u+rwX " + machine.Quote(place)
+		_, err := os.Stat(path)
+		if unix.Access(at, wanted) != nil || err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return h.access(path, "KUBECONFIG")
 		}
 		if _, err := kubeconfig.Entries(path); err != nil {
 			return "mv " + machine.Quote(path) + " " + machine.Quote(path+".broken")
 		}
+		if dir := filepath.Dir(path); unix.Access(dir, unix.W_OK|unix.X_OK) != nil { // the lock is to be made in it
+			return h.access(filepath.Join(dir, "config.lock"), "KUBECONFIG")
+		}
 	}
-	return ""
+	return "unset KUBECONFIG"
+}
+
+// kubeconfigs are the files of the user's kubeconfig, whether they are there or not.
+func (h Host) kubeconfigs() []string {
+	paths := slices.DeleteFunc(filepath.SplitList(h.Kubeconfig), func(path string) bool { return path == "" })
+	if len(paths) == 0 {
+		paths = []string{filepath.Join(h.Env("HOME"), ".kube", "config")}
+	}
+	return paths
 }
 
 // clusterAddress returns the address of a cluster's API server, if url is that of one: 127.77.N.1 and the usual port.

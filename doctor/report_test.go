@@ -264,6 +264,7 @@ func TestChecksHaveALimit(t *testing.T) {
 func TestChecksRunAtOnce(t *testing.T) {
 	t.Parallel()
 	p := newPatient(t)
+	p.Listen = refusing(nil)
 	asked := make(chan struct{})
 	p.FreeBytes = func(string) (int64, error) { // of the check "disk", which comes before "proxy"
 		select {
