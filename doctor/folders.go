@@ -52,12 +52,12 @@ func (h Host) folder(dir string, secret bool) (f Finding, wrong bool) {
 	if errors.Is(err, fs.ErrNotExist) {
 		above := existing(dir)
 		if err := unix.Access(above, unix.W_OK|unix.X_OK); err != nil {
-			return failure(h.making(dir, above), "Folder %s cannot be made: %s is not writable (%v).", dir, above, err), true
+			return cured(h.making(dir, above), "Folder %s cannot be made: %s is not writable (%v).", dir, above, err), true
 		}
 		return Finding{}, false
 	}
 	if err != nil {
-		return failure(h.access(dir, "SKIFF_HOME"), "Folder %s cannot be looked at: %v.", dir, err), true
+		return cured(h.access(dir, "SKIFF_HOME"), "Folder %s cannot be looked at: %v.", dir, err), true
 	}
 	if !info.IsDir() {
 		return failure("rm "+machine.Quote(dir), "%s is not a folder.", dir), true
@@ -67,7 +67,7 @@ func (h Host) folder(dir string, secret bool) (f Finding, wrong bool) {
 			"Folder %s belongs to another user (%d), as after skiff was run through sudo.", dir, owner.Uid), true
 	}
 	if err := unix.Access(dir, all); err != nil {
-		return failure(h.access(dir, "SKIFF_HOME"), "Folder %s cannot be read and written: %v.", dir, err), true
+		return cured(h.access(dir, "SKIFF_HOME"), "Folder %s cannot be read and written: %v.", dir, err), true
 	}
 	if mode := info.Mode().Perm(); secret && mode != private {
 		return warning("chmod 700 "+machine.Quote(dir), "Folder %s has mode %o; with keys and sockets in it, it must be open to nobody else.", dir, mode).
@@ -78,16 +78,15 @@ func (h Host) folder(dir string, secret bool) (f Finding, wrong bool) {
 	return Finding{}, false
 }
 
-// making is the command for a folder that cannot be made below another one, which is there. In a folder of somebody else's root
+// making is the cure for a folder that cannot be made below another one, which is there. In a folder of somebody else's root
 // makes it, and all else there stays as it is.
-func (h Host) making(dir, above string) string {
+func (h Host) making(dir, above string) cure {
 	info, err := os.Stat(above)
 	if err != nil {
 		return h.access(dir, "SKIFF_HOME")
 	}
-	owner, known := info.Sys().(*syscall.Stat_t)
-	if known && int(owner.Uid) != os.Geteuid() && !errors.Is(unix.Access(above, unix.W_OK), syscall.EROFS) {
-		return fmt.Sprintf("sudo install -d -m 700 -o %d %s", os.Geteuid(), machine.Quote(dir))
+	if foreign(info) && !errors.Is(unix.Access(above, unix.W_OK), syscall.EROFS) {
+		return cure{command: fmt.Sprintf("sudo install -d -m 700 -o %d %s", os.Geteuid(), machine.Quote(dir))}
 	}
 	return h.access(dir, "SKIFF_HOME")
 }

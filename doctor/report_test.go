@@ -50,6 +50,14 @@ func TestFix(t *testing.T) {
 			"folders", func(p *patient) { p.must(os.Chmod(p.cluster("dev").Dir, 0o755)) },
 			[]string{"Closed folder "}, func(p *patient) bool { return mode(p.Home.Cluster("dev").Dir) == 0o700 },
 		},
+		"open kubeconfig": {
+			"kubeconfig", func(p *patient) {
+				p.cluster("dev")
+				p.entry("dev", "https://127.77.9.1:6443")
+				p.must(os.Chmod(p.Kubeconfig, 0o644))
+			},
+			[]string{"Closed "}, func(p *patient) bool { return mode(p.Kubeconfig) == 0o600 },
+		},
 		"half image": {
 			"image", func(p *patient) { p.must(store.Folder(p.Home.BaseImage("abc.partial"))) },
 			[]string{"Removed the half installed image "}, func(p *patient) bool { return !there(p.Home.BaseImage("abc.partial")) },

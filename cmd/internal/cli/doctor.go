@@ -28,8 +28,8 @@ looked at with the settings that new clusters have, and with those of clusters t
 
 --fix does what needs no root, says each thing that it does, and lists the rest with their commands: it removes what
 clusters left behind that are gone (machines, agents, sockets, locks, contexts of the kubeconfig) and stale locks on the
-kubeconfig, removes half installed and unused broken guest images and installs broken ones again that are used, and
-closes folders with keys to other users.
+kubeconfig, removes half installed and unused broken guest images and installs broken ones again that are used, closes folders and
+kubeconfigs with keys to other users, and opens to you what is yours and closed to you.
 
 The exit code is 0 when nothing fails and 4 when something does. A driver that does not work is no failure while another
 one works that --driver auto tries, unless --driver names it or a cluster uses it.`,
