@@ -132,6 +132,17 @@ func (p *patient) flip(path string) {
 	p.must(os.WriteFile(path, content, 0o600))
 }
 
+// newer makes of the built image one that is not installed.
+func (p *patient) newer() {
+	p.t.Helper()
+	manifest, err := images.ReadManifest(p.Built)
+	p.must(err)
+	manifest.Cmdline += " quiet"
+	content, err := manifest.Encode()
+	p.must(err)
+	p.must(os.WriteFile(filepath.Join(p.Built, images.ManifestName), content, 0o600))
+}
+
 func (p *patient) examine() doctor.Report {
 	p.t.Helper()
 	report, err := p.Examine(p.t.Context())
@@ -153,6 +164,7 @@ func (p *patient) text(findings []doctor.Finding) []byte {
 	}
 	digest := p.image()
 	text := regexp.MustCompile(`127\.77\.0\.1:\d+`).ReplaceAllString(strings.ReplaceAll(out.String(), digest, "DIGEST"), "ADDRESS")
+	text = regexp.MustCompile(`/base/[0-9a-f]{64}`).ReplaceAllString(text, "/base/DIGEST")
 	text = regexp.MustCompile(`du -xh -d 2 \S+`).ReplaceAllString(text, "du -xh -d 2 MOUNT")
 	return []byte(strings.ReplaceAll(text, p.dir, "DIR"))
 }
@@ -344,6 +356,15 @@ func TestChecks(t *testing.T) {
 		"image-built":  {"image", func(p *patient) { p.must(os.RemoveAll(p.Home.Base())) }},
 		"image-built-broken": {"image", func(p *patient) {
 			p.must(os.RemoveAll(p.Home.Base()))
+			p.flip(filepath.Join(p.Built, images.InitrdName))
+		}},
+		"image-newer":        {"image", func(p *patient) { p.newer() }},
+		"image-newer-broken": {"image", func(p *patient) { p.newer(); p.flip(filepath.Join(p.Built, images.InitrdName)) }},
+		"image-newer-half":   {"image", func(p *patient) { p.newer(); p.must(os.Remove(filepath.Join(p.Built, images.InitrdName))) }},
+		"image-newer-absent": {"image", func(p *patient) { p.Built += "x" }},
+		"image-both-broken": {"image", func(p *patient) {
+			p.flip(filepath.Join(p.Home.BaseImage(p.image()), images.InitrdName))
+			p.newer()
 			p.flip(filepath.Join(p.Built, images.InitrdName))
 		}},
 		"image-broken": {"image", func(p *patient) {
