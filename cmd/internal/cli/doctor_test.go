@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/skiff-k8s/skiff/doctor"
 	"github.com/skiff-k8s/skiff/drivers"
+	"github.com/skiff-k8s/skiff/drivers/builtin"
 	"github.com/skiff-k8s/skiff/drivers/fake"
 	"github.com/skiff-k8s/skiff/internal/golden"
 	"github.com/skiff-k8s/skiff/store"
@@ -125,6 +127,17 @@ func TestDoctorOfOneDriver(t *testing.T) {
 	subject, err := a.subject("2nd")
 	if err != nil || subject.Only != "second" || len(subject.Drivers) != 1 || len(subject.Named) != 1 {
 		t.Errorf("got %q of %v and %v (%v), want second of all", subject.Only, subject.Drivers, subject.Named, err)
+	}
+}
+
+// The page that a report names for a driver is there.
+func TestEveryDriverHasAPage(t *testing.T) {
+	t.Parallel()
+	for _, driver := range append(builtin.All(builtin.Options{}), builtin.Named(builtin.Options{})...) {
+		page := doctor.Summarize(driver.Name(), nil).Doc
+		if _, err := os.Stat(filepath.Join("..", "..", "..", "site", "content", filepath.FromSlash(page)+".md")); err != nil {
+			t.Errorf("%s: got %q, want a page: %v", driver.Name(), page, err)
+		}
 	}
 }
 
