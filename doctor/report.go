@@ -13,7 +13,7 @@ import (
 type Report struct {
 	Drivers []Driver  `json:"drivers"` // in the order in which "auto" tries them, then those that must be named
 	Checks  []Finding `json:"checks"`
-	Fixed   []Fixed   `json:"fixed,omitempty"` // what --fix did before it looked again
+	Fixed   []Fixed   `json:"fixed,omitzero"` // what Fix did before it looked again, may be empty; nil without Fix
 }
 
 // Fixed is one thing that was mended, or that could not be.
@@ -77,7 +77,7 @@ const fixLimit = 2 * time.Minute
 
 // Fix mends what it can of a report, tells each thing that it did to done, and returns a new report, of what is left.
 func (h Host) Fix(ctx context.Context, report Report, done func(Fixed)) (Report, error) {
-	var all []Fixed
+	all := []Fixed{}
 	findings := slices.Clone(report.Checks)
 	for _, driver := range report.Drivers {
 		findings = append(findings, driver.Findings...)

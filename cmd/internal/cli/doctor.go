@@ -208,7 +208,11 @@ func (a *app) drivers() *cobra.Command {
 		Use: "drivers", Short: "List the drivers, whether each works here and, if not, what mends it",
 		Long: `List the drivers: first those that --driver auto tries, in its order, then those that must be named. A driver is
 ready, limited (it works, and could do better) or unusable, with the settings that new clusters have. The one that new
-clusters get is marked; skiff doctor looks closer.`,
+clusters get is marked; skiff doctor looks closer.
+
+With -o json it is a list of objects with these fields: name; state (ready, limited or unusable); auto (whether new
+clusters get it unless they name another, so at most one has true); reason (why it is not ready, one sentence) and remedy
+(the command that mends that). The last two are always there, and may be empty.`,
 		Example: `  skiff drivers
   skiff drivers -o json`,
 		Args:        noArgs,

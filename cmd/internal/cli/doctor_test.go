@@ -51,6 +51,7 @@ func TestReport(t *testing.T) {
 			Drivers: []doctor.Driver{works}, Checks: []doctor.Finding{well, found("folders", drivers.Warning, "Folder x has mode 755.", "chmod 700 x", true)},
 			Fixed: []doctor.Fixed{{Name: "folders", Text: "Folder x has mode 755.", Error: "it is read-only"}},
 		}, true},
+		"nothing-to-mend": {doctor.Report{Drivers: []doctor.Driver{works}, Checks: []doctor.Finding{well}, Fixed: []doctor.Fixed{}}, true},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
