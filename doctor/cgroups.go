@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,9 @@ import (
 // controlGroups looks for limits on this process that its machines, which are its children, would share. Nothing else of
 // the host's control groups matters: Kubernetes runs on the guest's kernel, which has version 2.
 func (h Host) controlGroups(context.Context) []Finding {
+	if h.adopts() {
+		return []Finding{good("The machine that is taken over is in no control group of this host's.")}
+	}
 	groups, err := h.groups()
 	if errors.Is(err, fs.ErrNotExist) {
 		return []Finding{good("This system has no control groups, and guests have their own.")}
@@ -31,12 +35,12 @@ func (h Host) controlGroups(context.Context) []Finding {
 	usual := float64(config.DefaultMemoryMiB(h.Facts))
 	switch text := fmt.Sprintf("The control group %s allows %.0f MiB of memory", memory.name, memory.value); {
 	case memory.value < config.MinMemoryMiB:
-		findings = append(findings, failure(memory.lift("MemoryMax=infinity"), "%s; the kernel would end a machine of %d MiB, the least that will do.", text, config.MinMemoryMiB))
+		findings = append(findings, failure(cmp.Or(memory.lift("MemoryMax=infinity"), memory.unset(group.memoryFile)), "%s; the kernel would end a machine of %d MiB, the least that will do.", text, config.MinMemoryMiB))
 	case memory.value < usual:
-		findings = append(findings, warning(memory.lift("MemoryMax=infinity"), "%s; the kernel would end a machine of %.0f MiB, the usual size.", text, usual))
+		findings = append(findings, warning(cmp.Or(memory.lift("MemoryMax=infinity"), fewer()), "%s; the kernel would end a machine of %.0f MiB, the usual size.", text, usual))
 	}
 	if cpus.value < config.MinCPUs {
-		findings = append(findings, warning(cpus.lift("CPUQuota="), "The control group %s allows %.1f processors; a cluster is slow with fewer than %d.", cpus.name, cpus.value, config.MinCPUs))
+		findings = append(findings, warning(cmp.Or(cpus.lift("CPUQuota="), cpus.unset(group.cpuFile)), "The control group %s allows %.1f processors; a cluster is slow with fewer than %d.", cpus.name, cpus.value, config.MinCPUs))
 	}
 	if len(findings) == 0 {
 		findings = append(findings, good("No control group keeps machines from memory or processors."))
@@ -79,12 +83,20 @@ func (h Host) groups() ([]group, error) {
 	return groups, nil
 }
 
+// memoryFile is the file with the limit of memory, and what is written there for none.
+func (g group) memoryFile() (name, none string) {
+	if g.v2 {
+		return "memory.max", "max"
+	}
+	return "memory.limit_in_bytes", "-1"
+}
+
+// cpuFile is the file with the limit of processors, and what is written there for none.
+func (group) cpuFile() (name, none string) { return "cpu.max", "max" }
+
 // memoryMiB is how much memory the group may use (Linux, Documentation/admin-guide/cgroup-v2.rst, "memory.max").
 func (g group) memoryMiB() float64 {
-	file := "memory.limit_in_bytes"
-	if g.v2 {
-		file = "memory.max"
-	}
+	file, _ := g.memoryFile()
 	bytes, err := strconv.ParseFloat(g.read(file), 64)
 	if err != nil || bytes > 1<<60 { // "max", no such file, or what version 1 says instead of "max"
 		return math.Inf(1)
@@ -94,7 +106,8 @@ func (g group) memoryMiB() float64 {
 
 // cpus is how many processors the group may use (as above, "cpu.max": quota and period).
 func (g group) cpus() float64 {
-	fields := strings.Fields(g.read("cpu.max"))
+	file, _ := g.cpuFile()
+	fields := strings.Fields(g.read(file))
 	if !g.v2 || len(fields) != 2 {
 		return math.Inf(1)
 	}
@@ -128,7 +141,7 @@ func lowest(groups []group, of func(group) float64) limited {
 	return least
 }
 
-// lift is the command that takes the limit away, where systemd made the group; a container's is lifted from outside.
+// lift is the command that takes the limit away, where systemd made the group.
 func (l limited) lift(assignment string) string {
 	unit := path.Base(l.name)
 	switch path.Ext(unit) {
@@ -141,6 +154,12 @@ func (l limited) lift(assignment string) string {
 		manager = "systemctl --user"
 	}
 	return fmt.Sprintf("%s set-property %s %s", manager, machine.Quote(unit), assignment)
+}
+
+// unset is the command that takes the limit away where something else made the group.
+func (l limited) unset(file func(group) (name, none string)) string {
+	name, none := file(l.group)
+	return fmt.Sprintf("echo %s | sudo tee %s", none, machine.Quote(filepath.Join(l.folder, name)))
 }
 
 // root returns the path of a file of the operating system.

@@ -24,9 +24,11 @@ type Host struct {
 	Env        func(name string) string
 	Kubeconfig string           // the user's KUBECONFIG; empty for ~/.kube/config
 	Drivers    []drivers.Driver // in the order in which "auto" tries them
-	Named      []drivers.Driver // never tried by "auto": looked at when a cluster uses them
+	Named      []drivers.Driver // never tried by "auto": they count when a cluster uses them
 	Settings   drivers.Settings // what the user has set for new clusters
-	Only       bool             // the user named the one driver that counts
+	SSHAddress string           // of the machine to take over, as the user has set it; may be empty
+	SSHKey     string           // file of the key to it, as the user has set it; may be empty
+	Only       string           // the one driver that the user named, which alone is reported and counts; empty: all of them
 	Agents     Agents
 	Root       string // folder that holds proc, sys and etc; empty: "/"
 	Now        func() time.Time
@@ -96,7 +98,7 @@ func (h Host) Examine(ctx context.Context) (Report, error) {
 }
 
 func (h Host) look(ctx context.Context) (Report, error) {
-	checks, places := h.Checks(), h.places()
+	checks, places := h.Checks(), h.reported()
 	report := Report{Drivers: make([]Driver, len(places)), Checks: []Finding{}}
 	found := make([][]Finding, len(checks))
 	var group sync.WaitGroup
@@ -114,7 +116,7 @@ func (h Host) look(ctx context.Context) (Report, error) {
 		report.Checks = append(report.Checks, findings...)
 	}
 	report.Drivers = join(report.Drivers)
-	report.conclude(h.Only)
+	report.conclude(h.Only != "")
 	return report, nil
 }
 

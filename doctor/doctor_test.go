@@ -132,6 +132,17 @@ func (p *patient) flip(path string) {
 	p.must(os.WriteFile(path, content, 0o600))
 }
 
+// newer makes of the built image one that is not installed.
+func (p *patient) newer() {
+	p.t.Helper()
+	manifest, err := images.ReadManifest(p.Built)
+	p.must(err)
+	manifest.Cmdline += " quiet"
+	content, err := manifest.Encode()
+	p.must(err)
+	p.must(os.WriteFile(filepath.Join(p.Built, images.ManifestName), content, 0o600))
+}
+
 func (p *patient) examine() doctor.Report {
 	p.t.Helper()
 	report, err := p.Examine(p.t.Context())
@@ -153,6 +164,8 @@ func (p *patient) text(findings []doctor.Finding) []byte {
 	}
 	digest := p.image()
 	text := regexp.MustCompile(`127\.77\.0\.1:\d+`).ReplaceAllString(strings.ReplaceAll(out.String(), digest, "DIGEST"), "ADDRESS")
+	text = regexp.MustCompile(`/base/[0-9a-f]{64}`).ReplaceAllString(text, "/base/DIGEST")
+	text = regexp.MustCompile(`du -xh -d 2 \S+`).ReplaceAllString(text, "du -xh -d 2 MOUNT")
 	return []byte(strings.ReplaceAll(text, p.dir, "DIR"))
 }
 
@@ -194,6 +207,31 @@ func refusing(err error, ports ...string) doctor.Listen {
 	}
 }
 
+// adopting is a driver that takes machines over.
+type adopting struct{ drivers.Driver }
+
+func (adopting) Inspect(context.Context, machine.Spec) (netip.Addr, error) {
+	return netip.Addr{}, errors.New("nobody asks a machine")
+}
+
+// TestSizeOfAnAdopter: a host that is too small for a cluster does for one on a machine that exists, when nothing else is
+// asked for.
+func TestSizeOfAnAdopter(t *testing.T) {
+	t.Parallel()
+	for only, fails := range map[string]bool{"": true, "fake": true, "adopting": false} {
+		p := newPatient(t)
+		p.Listen = refusing(nil)
+		p.Facts = host.Facts{CPUs: 1, MemoryMiB: 512, AvailableMiB: 100}
+		p.system("sys/fs/cgroup/user.slice/memory.max", "268435456\n")
+		p.Named = []drivers.Driver{adopting{fake.New(fake.Options{Name: "adopting"})}}
+		p.Only = only
+		report := p.examine()
+		if report.Failed() != fails || (report.Count(drivers.Failure) == 3) != fails {
+			t.Errorf("--driver %q: got %+v, want it to fail: %t", only, report.Checks, fails)
+		}
+	}
+}
+
 // TestChecks shows the doctor hosts with one thing wrong, and compares what the check says that is about it.
 func TestChecks(t *testing.T) {
 	t.Parallel()
@@ -202,13 +240,21 @@ func TestChecks(t *testing.T) {
 		check string // empty: all of them
 		sick  func(p *patient)
 	}{
-		"healthy":        {"", func(p *patient) { p.Listen = refusing(nil) }},
-		"one-cpu":        {"cpus", func(p *patient) { p.Facts.CPUs = 1 }},
+		"healthy": {"", func(p *patient) { p.Listen = refusing(nil) }},
+		"one-cpu": {"cpus", func(p *patient) { p.Facts.CPUs = 1 }},
+		"one-cpu-key": {"cpus", func(p *patient) {
+			p.Facts.CPUs, p.SSHAddress, p.env["HOME"] = 1, "192.0.2.7", filepath.Join(p.dir, "my home")
+			p.write(filepath.Join(p.env["HOME"], ".ssh", "id_rsa"), "")
+		}},
 		"memory-unknown": {"memory", func(p *patient) { p.Facts = host.Facts{CPUs: 2} }},
 		"memory-small":   {"memory", func(p *patient) { p.Facts.MemoryMiB, p.Facts.AvailableMiB = 1024, 800 }},
 		"memory-in-use":  {"memory", func(p *patient) { p.Facts.AvailableMiB = 1000; p.cluster("dev") }},
 		"memory-short":   {"memory", func(p *patient) { p.Facts.AvailableMiB = 2000 }},
 		"disk-full":      {"disk", func(p *patient) { p.FreeBytes = func(string) (int64, error) { return 1 << 28, nil } }},
+		"disk-old-image": {"disk", func(p *patient) {
+			p.FreeBytes = func(string) (int64, error) { return 1 << 28, nil }
+			p.must(store.Folder(p.Home.BaseImage("older")))
+		}},
 		"disk-short": {"disk", func(p *patient) {
 			p.FreeBytes = func(string) (int64, error) { return 3 << 30, nil }
 			p.must(store.Folder(p.Home.MirrorCache()))
@@ -249,6 +295,12 @@ func TestChecks(t *testing.T) {
 		"loopback-no-address": {"loopback", func(p *patient) {
 			p.Listen = func(context.Context, string, string) (net.Listener, error) { return nil, syscall.EADDRNOTAVAIL }
 		}},
+		"loopback-no-files": {"loopback", func(p *patient) {
+			p.Listen = func(context.Context, string, string) (net.Listener, error) { return nil, syscall.EMFILE }
+		}},
+		"loopback-refused": {"loopback", func(p *patient) {
+			p.Listen = func(context.Context, string, string) (net.Listener, error) { return nil, syscall.EPERM }
+		}},
 		"loopback-lost": {"loopback", func(p *patient) {
 			p.Listen = func(ctx context.Context, network, _ string) (net.Listener, error) {
 				listener, err := new(net.ListenConfig).Listen(ctx, network, "127.77.0.1:0")
@@ -266,7 +318,15 @@ func TestChecks(t *testing.T) {
 		"routes-harmless": {"routes", func(p *patient) { p.system("proc/net/route", routes("eth0 127.77.0.0/16", "eth0 172.16.0.0/12")) }},
 		"routes-odd":      {"routes", func(p *patient) { p.system("proc/net/route", "tun0 x 0 1 0 0 0 y\n") }},
 		"dns-none":        {"dns", func(p *patient) { p.system("etc/resolv.conf", "# nameserver 192.0.2.1\n") }},
-		"dns-unknown":     {"dns", func(p *patient) { p.must(os.Remove(filepath.Join(p.Root, "etc/resolv.conf"))) }},
+		"dns-gateway": {"dns", func(p *patient) {
+			p.system("etc/resolv.conf", "")
+			p.system("proc/net/route", strings.Replace(routes("eth0 192.0.2.0/24", "eth0 0.0.0.0/0"), "00000000\t00000000", "00000000\t010200C0", 1))
+		}},
+		"dns-resolved": {"dns", func(p *patient) {
+			p.system("etc/resolv.conf", "")
+			p.system("run/systemd/resolve/resolv.conf", "nameserver 192.0.2.53\n")
+		}},
+		"dns-unknown": {"dns", func(p *patient) { p.must(os.Remove(filepath.Join(p.Root, "etc/resolv.conf"))) }},
 		"proxy-unspared": {"proxy", func(p *patient) {
 			p.env["HTTPS_PROXY"] = "http://me:secret@proxy.example:3128"
 			p.env["NO_PROXY"] = "example.com,10.0.0.0/8"
@@ -287,10 +347,24 @@ func TestChecks(t *testing.T) {
 		}},
 		"folders-open": {"folders", func(p *patient) { p.must(os.Chmod(p.cluster("dev").Dir, 0o755)) }},
 		"folders-file": {"folders", func(p *patient) { p.write(p.Home.Cache, "") }},
+		"folders-below-file": {"folders", func(p *patient) {
+			p.write(filepath.Join(p.dir, "a file"), "")
+			p.Home.Cache = filepath.Join(p.dir, "a file", "cache")
+		}},
+		"folders-loop": {"folders", func(p *patient) { p.must(os.Symlink(p.Home.Cache, p.Home.Cache)) }},
 		"image-absent": {"image", func(p *patient) { p.Built += "x"; p.must(os.RemoveAll(p.Home.Base())) }},
 		"image-built":  {"image", func(p *patient) { p.must(os.RemoveAll(p.Home.Base())) }},
 		"image-built-broken": {"image", func(p *patient) {
 			p.must(os.RemoveAll(p.Home.Base()))
+			p.flip(filepath.Join(p.Built, images.InitrdName))
+		}},
+		"image-newer":        {"image", func(p *patient) { p.newer() }},
+		"image-newer-broken": {"image", func(p *patient) { p.newer(); p.flip(filepath.Join(p.Built, images.InitrdName)) }},
+		"image-newer-half":   {"image", func(p *patient) { p.newer(); p.must(os.Remove(filepath.Join(p.Built, images.InitrdName))) }},
+		"image-newer-absent": {"image", func(p *patient) { p.Built += "x" }},
+		"image-both-broken": {"image", func(p *patient) {
+			p.flip(filepath.Join(p.Home.BaseImage(p.image()), images.InitrdName))
+			p.newer()
 			p.flip(filepath.Join(p.Built, images.InitrdName))
 		}},
 		"image-broken": {"image", func(p *patient) {
@@ -298,11 +372,16 @@ func TestChecks(t *testing.T) {
 			p.flip(filepath.Join(p.Home.BaseImage(p.image()), images.InitrdName))
 		}},
 		"image-broken-unused": {"image", func(p *patient) { p.flip(filepath.Join(p.Home.BaseImage(p.image()), images.InitrdName)) }},
+		"image-half-spaced":   {"image", func(p *patient) { p.must(store.Folder(p.Home.BaseImage("a b.partial"))) }},
 		"image-half":          {"image", func(p *patient) { p.must(store.Folder(p.Home.BaseImage("abc.partial"))) }},
 		"clusters-odd":        {"clusters", func(p *patient) { p.cluster("dev"); p.write(p.Home.Cluster("bad").File(), "kind: x\n") }},
 		"kubeconfig-odd":      {"kubeconfig", func(p *patient) { p.write(p.Kubeconfig, "what\n") }},
 		"kubeconfig-folder": {"kubeconfig", func(p *patient) {
 			p.must(os.Mkdir(p.Kubeconfig, 0o700)) // so it cannot be read, not even by root
+		}},
+		"kubeconfig-below-file": {"kubeconfig", func(p *patient) {
+			p.write(filepath.Join(p.dir, "file"), "")
+			p.Kubeconfig = filepath.Join(p.dir, "file", "kubeconfig")
 		}},
 		"kubeconfig-ours": {"kubeconfig", func(p *patient) {
 			p.cluster("dev")
@@ -374,4 +453,33 @@ func (p *patient) leave() {
 	p.must(store.Folder(foreign.Dir))
 	_, err = p.Drivers[0].Create(p.t.Context(), foreign)
 	p.must(err)
+}
+
+// TestFailuresHaveARemedy: what fails keeps skiff from working, so its reader is told what to run.
+func TestFailuresHaveARemedy(t *testing.T) {
+	t.Parallel()
+	paths, err := filepath.Glob(filepath.Join("testdata", "*.golden"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	failures := 0
+	for _, path := range paths {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := strings.Split(string(content), "\n")
+		for i, line := range lines {
+			if !strings.HasPrefix(line, "fail ") {
+				continue
+			}
+			failures++
+			if command, ok := strings.CutPrefix(lines[i+1], "  -> "); !ok || command == "" {
+				t.Errorf("%s: got no command below %q", path, line)
+			}
+		}
+	}
+	if failures == 0 {
+		t.Error("got no golden file with a failure, want some")
+	}
 }

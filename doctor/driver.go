@@ -36,7 +36,8 @@ type Driver struct {
 	Needed           bool      `json:"needed"` // its failures are the host's: it was named, is used, or none else works
 	Findings         []Finding `json:"findings"`
 
-	used bool // by a cluster
+	used  bool // by a cluster
+	named bool // "auto" never tries it
 }
 
 // Summarize turns the findings of a driver's Check into what is known of it.
@@ -72,7 +73,10 @@ func quick(ctx context.Context, driver drivers.Driver) []drivers.Finding {
 	findings, ended := within(ctx, driverLimit, driver.Check)
 	if !ended {
 		return []drivers.Finding{
-			{Name: driver.Name(), Level: drivers.Failure, Text: fmt.Sprintf("It took longer than %s to find out what is wrong.", driverLimit)},
+			{
+				Name: driver.Name(), Level: drivers.Failure, Remedy: "skiff doctor --driver " + driver.Name(),
+				Text: fmt.Sprintf("It took longer than %s to find out what is wrong; alone, or when this host is less busy, it may be faster.", driverLimit),
+			},
 		}
 	}
 	return findings
@@ -85,7 +89,7 @@ func (h Host) examine(ctx context.Context, at place) Driver {
 		findings = h.accelerator(ctx, accelerated, slices.Clone(findings))
 	}
 	d := Summarize(at.Name(), findings)
-	d.used = at.used
+	d.used, d.named = at.used, at.named
 	return d
 }
 

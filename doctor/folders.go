@@ -26,7 +26,7 @@ const private = 0o700
 func (h Host) folders(context.Context) []Finding {
 	var findings []Finding
 	look := func(dir string, secret bool) {
-		if f, wrong := folder(dir, secret); wrong {
+		if f, wrong := h.folder(dir, secret); wrong {
 			findings = append(findings, f)
 		}
 	}
@@ -46,17 +46,18 @@ func (h Host) folders(context.Context) []Finding {
 }
 
 // folder says what is wrong with one folder.
-func folder(dir string, secret bool) (f Finding, wrong bool) {
+func (h Host) folder(dir string, secret bool) (f Finding, wrong bool) {
+	const all = unix.R_OK | unix.W_OK | unix.X_OK
 	info, err := os.Stat(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		above := existing(dir)
-		if err := unix.Access(above, unix.W_OK); err != nil {
-			return failure("", "Folder %s cannot be made: %s is not writable (%v).", dir, above, err), true
+		if err := unix.Access(above, unix.W_OK|unix.X_OK); err != nil {
+			return cured(h.making(dir, above), "Folder %s cannot be made: %s is not writable (%v).", dir, above, err), true
 		}
 		return Finding{}, false
 	}
 	if err != nil {
-		return failure("", "Folder %s cannot be looked at: %v.", dir, err), true
+		return cured(h.access(dir, "SKIFF_HOME"), "Folder %s cannot be looked at: %v.", dir, err), true
 	}
 	if !info.IsDir() {
 		return failure("rm "+machine.Quote(dir), "%s is not a folder.", dir), true
@@ -65,8 +66,8 @@ func folder(dir string, secret bool) (f Finding, wrong bool) {
 		return failure(fmt.Sprintf("sudo chown -R %d %s", os.Geteuid(), machine.Quote(dir)),
 			"Folder %s belongs to another user (%d), as after skiff was run through sudo.", dir, owner.Uid), true
 	}
-	if err := unix.Access(dir, unix.W_OK); err != nil {
-		return failure("chmod u+rwx "+machine.Quote(dir), "Folder %s is not writable: %v.", dir, err), true
+	if err := unix.Access(dir, all); err != nil {
+		return cured(h.access(dir, "SKIFF_HOME"), "Folder %s cannot be read and written: %v.", dir, err), true
 	}
 	if mode := info.Mode().Perm(); secret && mode != private {
 		return warning("chmod 700 "+machine.Quote(dir), "Folder %s has mode %o; with keys and sockets in it, it must be open to nobody else.", dir, mode).
@@ -75,6 +76,19 @@ func folder(dir string, secret bool) (f Finding, wrong bool) {
 			}), true
 	}
 	return Finding{}, false
+}
+
+// making is the cure for a folder that cannot be made below another one, which is there. In a folder of somebody else's root
+// makes it, and all else there stays as it is.
+func (h Host) making(dir, above string) cure {
+	info, err := os.Stat(above)
+	if err != nil {
+		return h.access(dir, "SKIFF_HOME")
+	}
+	if foreign(info) && !errors.Is(unix.Access(above, unix.W_OK), syscall.EROFS) {
+		return cure{command: fmt.Sprintf("sudo install -d -m 700 -o %d %s", os.Geteuid(), machine.Quote(dir))}
+	}
+	return h.access(dir, "SKIFF_HOME")
 }
 
 // subfolders returns the names of the folders in dir; none when there is no dir.

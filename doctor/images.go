@@ -7,43 +7,49 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
+	"github.com/skiff-k8s/skiff/drivers"
 	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/images"
+	"github.com/skiff-k8s/skiff/machine"
 )
 
 // remake is the command that brings a guest image.
 const remake = "make image"
 
-// images reads every installed guest image and holds it to its digests, and looks for installations that were cut off.
+// images reads every installed guest image, and the built one that new clusters will get where that is none of these, and
+// holds each to its digests. It looks for installations that were cut off, too.
 func (h Host) images(ctx context.Context) []Finding {
 	entries, err := os.ReadDir(h.Home.Base())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return []Finding{unknown("%v.", err)}
 	}
 	var findings []Finding
-	whole := 0
+	var installed []string
 	for _, entry := range entries {
 		dir := filepath.Join(h.Home.Base(), entry.Name())
 		switch {
 		case halfInstalled(entry.Name()):
 			findings = append(findings, h.halfImage(dir))
-			continue
-		case !entry.IsDir():
-			continue
+		case entry.IsDir():
+			installed = append(installed, dir)
 		}
+	}
+	built := make(chan Finding, 1) // an image takes seconds, so that the two kinds are read at once
+	go func() { built <- h.builtImage(ctx, installed) }()
+	for _, dir := range installed {
 		if f, wrong := h.image(ctx, dir); wrong {
 			findings = append(findings, f)
-			continue
 		}
-		whole++
 	}
-	if whole == 0 && len(findings) == 0 {
-		return h.builtImage(ctx)
+	next := <-built
+	if next.Level != drivers.Good || len(installed) == 0 && len(findings) == 0 {
+		return append(findings, next)
 	}
 	if len(findings) == 0 {
-		return []Finding{good("%s", describe(whole, "installed guest image is", "installed guest images are", "as the manifest says"))}
+		return []Finding{good("%s%s", describe(len(installed), "installed guest image is", "installed guest images are", "as the manifest says"), next.Text)}
 	}
 	return findings
 }
@@ -54,7 +60,7 @@ func halfInstalled(name string) bool {
 }
 
 func (h Host) halfImage(dir string) Finding {
-	return warning("rm -r "+dir, "%s is left of an installation that was cut off; the next start goes on with it.", dir).
+	return warning("rm -r "+machine.Quote(dir), "%s is left of an installation that was cut off; the next start goes on with it.", dir).
 		mended(func(context.Context) (string, error) {
 			release, err := h.lock(h.Home.BaseLock())
 			if err != nil {
@@ -76,7 +82,7 @@ func (h Host) image(ctx context.Context, dir string) (f Finding, wrong bool) {
 	}
 	users := h.users(filepath.Base(dir))
 	if len(users) == 0 {
-		return failure("rm -r "+dir, "The guest image in %s is not as its manifest says (%v), and no cluster uses it.", dir, reason(err)).
+		return failure("rm -r "+machine.Quote(dir), "The guest image in %s is not as its manifest says (%v), and no cluster uses it.", dir, reason(err)).
 			mended(func(context.Context) (string, error) { return h.removeImage(dir) }), true
 	}
 	f = failure(remake, "The guest image in %s, which %s, is not as its manifest says: %v.", dir, usedBy(users), reason(err))
@@ -130,16 +136,24 @@ func usedBy(users []string) string {
 	return "clusters " + strings.Join(users, ", ") + " use"
 }
 
-// builtImage looks at the image that the first start would install.
-func (h Host) builtImage(ctx context.Context) []Finding {
+// builtImage looks at the image that the next new cluster gets. One that is installed has been looked at there: then it is
+// good, with nothing to say.
+func (h Host) builtImage(ctx context.Context, installed []string) Finding {
+	if built, err := images.ReadManifest(h.Built); err == nil && slices.Contains(installed, h.Home.BaseImage(built.Digest)) {
+		return good("")
+	}
 	switch err := images.Reread(ctx, h.Built); {
+	case err == nil && len(installed) == 0:
+		return good("The guest image in %s is as its manifest says; the first start installs it.", h.Built)
 	case err == nil:
-		return []Finding{good("The guest image in %s is as its manifest says; the first start installs it.", h.Built)}
+		return good(" So is the one in %s, which the next new cluster installs.", h.Built)
+	case fail.Is(err, fail.ImageMissing) && len(installed) == 0:
+		return failure(remake, "There is no guest image, neither installed nor in %s.", h.Built)
 	case fail.Is(err, fail.ImageMissing):
-		return []Finding{failure(remake, "There is no guest image, neither installed nor in %s.", h.Built)}
+		return warning(remake, "There is no whole guest image in %s: clusters that are here go on, and new ones cannot be made.", h.Built)
 	case fail.Is(err, fail.ChecksumMismatch):
-		return []Finding{failure(remake, "The guest image in %s is not as its manifest says: %v.", h.Built, reason(err))}
+		return failure(remake, "The guest image in %s, which the next new cluster installs, is not as its manifest says: %v.", h.Built, reason(err))
 	default:
-		return []Finding{unknown("%v.", err)}
+		return unknown("%v.", err)
 	}
 }

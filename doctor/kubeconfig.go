@@ -9,7 +9,8 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
-	"syscall"
+	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,11 +24,11 @@ import (
 func (h Host) kubeconfig(ctx context.Context) []Finding {
 	entries, err := kubeconfig.Entries(h.Kubeconfig)
 	if err != nil {
-		return []Finding{failure(h.usable(), "%v.", err)}
+		return []Finding{cured(h.usable(), "%v.", err)}
 	}
 	var findings []Finding
 	if err := kubeconfig.Check(h.Kubeconfig); err != nil {
-		findings = append(findings, failure(h.usable(), "%v.", err))
+		findings = append(findings, cured(h.usable(), "%v.", err))
 	}
 	locks, err := kubeconfig.StaleLocks(h.Kubeconfig, h.Now())
 	if err != nil {
@@ -55,26 +56,35 @@ func (h Host) kubeconfig(ctx context.Context) []Finding {
 	return findings
 }
 
-// usable is the command that makes the first file usable that is not: one that cannot be understood is put aside.
-func (h Host) usable() string {
-	files, _ := kubeconfig.Files(h.Kubeconfig)
-	for _, path := range files {
-		place := existing(path) // the file, or the folder that it is to be made in
-		info, err := os.Stat(place)
-		if err != nil {
-			return "ls -ld " + machine.Quote(place) // it lies in a folder that is closed
+// usable makes the first file usable that is not: one that cannot be understood is put aside.
+func (h Host) usable() cure {
+	for _, path := range h.kubeconfigs() {
+		at, info := visible(path)
+		wanted := uint32(unix.R_OK | unix.W_OK)
+		if info.IsDir() { // the file is to be made in it, or it stands in the file's place
+			wanted |= unix.X_OK
 		}
-		if owner, ok := info.Sys().(*syscall.Stat_t); ok && int(owner.Uid) != os.Geteuid() {
-			return fmt.Sprintf("sudo chown %d %s", os.Geteuid(), machine.Quote(place))
-		}
-		if unix.Access(place, unix.R_OK|unix.W_OK) != nil {
-			return "chmod u+rwX " + machine.Quote(place)
+		_, err := os.Stat(path)
+		if unix.Access(at, wanted) != nil || err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return h.access(path, "KUBECONFIG")
 		}
 		if _, err := kubeconfig.Entries(path); err != nil {
-			return "mv " + machine.Quote(path) + " " + machine.Quote(path+".broken")
+			return cure{command: "mv " + machine.Quote(path) + " " + machine.Quote(path+".broken")}
+		}
+		if dir := filepath.Dir(path); unix.Access(dir, unix.W_OK|unix.X_OK) != nil { // the lock is to be made in it
+			return h.access(filepath.Join(dir, "config.lock"), "KUBECONFIG")
 		}
 	}
-	return ""
+	return cure{command: "unset KUBECONFIG"}
+}
+
+// kubeconfigs are the files of the user's kubeconfig, whether they are there or not.
+func (h Host) kubeconfigs() []string {
+	paths := slices.DeleteFunc(filepath.SplitList(h.Kubeconfig), func(path string) bool { return path == "" })
+	if len(paths) == 0 {
+		paths = []string{filepath.Join(h.Env("HOME"), ".kube", "config")}
+	}
+	return paths
 }
 
 // clusterAddress returns the address of a cluster's API server, if url is that of one: 127.77.N.1 and the usual port.
@@ -117,7 +127,10 @@ func (h Host) staleEntry(entry kubeconfig.Entry) Finding {
 	})
 }
 
-// openFiles warns of files that hold a key of a cluster and that others may read. They are the user's, so he decides.
+// others are the rights of all but the owner of a file.
+const others = 0o077
+
+// openFiles warns of files that hold a key of a cluster and that others may read. One that is another user's is his to close.
 func (h Host) openFiles(ours int) []Finding {
 	files, err := kubeconfig.Files(h.Kubeconfig)
 	if err != nil || ours == 0 {
@@ -125,11 +138,28 @@ func (h Host) openFiles(ours int) []Finding {
 	}
 	var findings []Finding
 	for _, file := range files {
-		if info, err := os.Stat(file); err == nil && info.Mode().Perm()&0o077 != 0 {
-			findings = append(findings, warning("chmod 600 "+machine.Quote(file), "%s holds keys and has mode %o: other users may read it.", file, info.Mode().Perm()))
+		info, err := os.Stat(file)
+		if err != nil || info.Mode().Perm()&others == 0 {
+			continue
 		}
+		found := warning("chmod 600 "+machine.Quote(file), "%s holds keys and has mode %o: other users may read it.", file, info.Mode().Perm())
+		if foreign(info) {
+			found.Remedy = "sudo " + found.Remedy
+		} else {
+			found = found.mended(func(context.Context) (string, error) { return closed(file) })
+		}
+		findings = append(findings, found)
 	}
 	return findings
+}
+
+// closed keeps all others from a file of this user's.
+func closed(file string) (string, error) {
+	info, err := os.Stat(file)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode().Perm()&others == 0 {
+		return "", nil
+	}
+	return fmt.Sprintf("Closed %s to others (mode 600).", file), errors.Join(err, os.Chmod(file, 0o600))
 }
 
 // removed removes a file that may be gone already.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/skiff-k8s/skiff/agent"
@@ -29,8 +30,8 @@ func (h Host) leftovers(ctx context.Context) []Finding {
 	for _, profile := range profiles {
 		used[h.Home.Cluster(profile).Run] = true
 	}
-	findings := h.deadMachines(ctx, used)
-	findings = append(findings, h.deadRuns(ctx, used)...)
+	findings, mute := h.deadMachines(ctx, used)
+	findings = append(findings, h.deadRuns(ctx, used, mute)...)
 	findings = append(findings, h.deadLocks()...)
 	if len(findings) == 0 {
 		return []Finding{good("Nothing is left of clusters that are gone.")}
@@ -39,16 +40,20 @@ func (h Host) leftovers(ctx context.Context) []Finding {
 }
 
 // deadMachines asks the drivers for machines whose cluster has no description any more. Those of another state folder are
-// left alone, and so are their sockets: under another HOME the folder of sockets may still be the same one.
-func (h Host) deadMachines(ctx context.Context, used map[string]bool) []Finding {
-	var findings []Finding
+// left alone, and so are their sockets: under another HOME the folder of sockets may still be the same one. mute are the
+// drivers that may have machines and did not say so.
+func (h Host) deadMachines(ctx context.Context, used map[string]bool) (findings []Finding, mute []string) {
 	seen := map[string]bool{} // one place may have two names
 	for _, driver := range h.everywhere() {
 		machines, err := driver.Machines(ctx)
-		if err != nil && !driver.used && !Summarize(driver.Name(), driver.Check(ctx)).Healthy {
-			continue // it does not work here and no cluster misses it, as its own findings say
-		}
 		if err != nil {
+			state := Quick(ctx, driver)
+			if state.Installed {
+				mute = append(mute, driver.Name())
+			}
+			if !driver.used && !state.Healthy {
+				continue // it does not work here and no cluster misses it, as its own findings say
+			}
 			findings = append(findings, unknown("whether the driver %s has machines of clusters that are gone: %v.", driver.Name(), err))
 			continue
 		}
@@ -64,13 +69,13 @@ func (h Host) deadMachines(ctx context.Context, used map[string]bool) []Finding 
 			seen[key] = true
 		}
 	}
-	return findings
+	return findings, mute
 }
 
-// everywhere are the places of all drivers, also those that nothing here is set to.
+// everywhere are the places of all drivers, also those that nothing here is set to and those that the report leaves out.
 func (h Host) everywhere() []place {
 	all := h.places()
-	for _, driver := range h.Drivers {
+	for _, driver := range append(slices.Clip(h.Drivers), h.Named...) {
 		if scattered, ok := driver.(drivers.Scattered); ok {
 			for _, other := range scattered.Places() {
 				all = append(all, place{Driver: other})
@@ -108,8 +113,8 @@ func (h Host) deadMachine(driver drivers.Driver, found drivers.Found) Finding {
 }
 
 // deadRuns looks at the folders of sockets that belong to no cluster, and at the agents behind them. Agents of another state
-// folder are left alone.
-func (h Host) deadRuns(ctx context.Context, used map[string]bool) []Finding {
+// folder are left alone. So are sockets without an agent as long as a driver is mute: they may be a machine's of its.
+func (h Host) deadRuns(ctx context.Context, used map[string]bool, mute []string) []Finding {
 	var findings []Finding
 	for _, name := range subfolders(h.Home.Run) {
 		dir := filepath.Join(h.Home.Run, name)
@@ -123,6 +128,9 @@ func (h Host) deadRuns(ctx context.Context, used map[string]bool) []Finding {
 		}
 		if err == nil {
 			text = fmt.Sprintf("The agent of cluster %s, which is gone, still runs (process %d)", status.Profile, status.PID)
+		} else if len(mute) > 0 {
+			findings = append(findings, unknown("whether a machine uses the sockets in %s: the driver %s does not say which it has.", dir, mute[0]))
+			continue
 		}
 		findings = append(findings, warning(mendAll, "%s.", text).mended(func(ctx context.Context) (string, error) {
 			return h.removeRun(ctx, dir)

@@ -40,7 +40,7 @@ func (h Host) loopback(ctx context.Context) []Finding {
 		return []Finding{failure(alias(), "This host has no address such as 127.77.1.1, at which clusters are published.")}
 	}
 	if err != nil {
-		return []Finding{failure("", "Nothing can be published at addresses such as 127.77.1.1: %v.", err)}
+		return []Finding{failure(listenable(err), "Nothing can be published at addresses such as 127.77.1.1: %v.", err)}
 	}
 	defer func() { _ = listener.Close() }()
 	go func() {
@@ -72,10 +72,21 @@ func alias() string {
 
 // up is the command that switches the loopback interface on.
 func up() string {
-	if runtime.GOOS == "linux" {
-		return "sudo ip link set lo up"
+	if runtime.GOOS == "darwin" {
+		return "sudo ifconfig lo0 up"
 	}
-	return ""
+	return "sudo ip link set lo up"
+}
+
+// listenable is the command after which sockets can be opened that could not be.
+func listenable(err error) string {
+	switch {
+	case errors.Is(err, syscall.EMFILE):
+		return "ulimit -n 4096"
+	case errors.Is(err, syscall.EADDRINUSE) && runtime.GOOS == "linux": // no port is left that nobody asked for by number
+		return "sudo sysctl net.ipv4.ip_local_port_range='16384 65000'"
+	}
+	return alias()
 }
 
 // ports tries the ports that clusters publish.
@@ -252,6 +263,21 @@ func interfaceRoutes() ([]route, error) {
 	return routes, nil
 }
 
+// gateway is the address that this host sends to what it has no other way to, as far as Linux tells.
+func (h Host) gateway() (netip.Addr, bool) {
+	raw, _ := os.ReadFile(h.root("proc", "net", "route"))
+	for line := range strings.Lines(string(raw)) {
+		fields := strings.Fields(line)
+		if len(fields) < 8 || fields[1] != "00000000" || fields[7] != "00000000" {
+			continue
+		}
+		if address, err := hexAddress(fields[2]); err == nil && !address.IsUnspecified() {
+			return address, true
+		}
+	}
+	return netip.Addr{}, false
+}
+
 // dns looks whether this host knows where to ask for names: what guests ask goes there.
 func (h Host) dns(context.Context) []Finding {
 	raw, err := os.ReadFile(h.root("etc", "resolv.conf"))
@@ -265,8 +291,14 @@ func (h Host) dns(context.Context) []Finding {
 		}
 	}
 	if len(servers) == 0 {
-		return []Finding{warning("echo nameserver ADDRESS | sudo tee -a /etc/resolv.conf",
-			"/etc/resolv.conf names no DNS server, so clusters resolve no names but their own. ADDRESS is that of your network's server.")}
+		const text = "/etc/resolv.conf names no DNS server, so clusters resolve no names but their own"
+		if _, err := os.Stat(h.root("run", "systemd", "resolve", "resolv.conf")); err == nil {
+			return []Finding{warning("sudo ln -sf /run/systemd/resolve/resolv.conf /etc/resolv.conf", "%s; systemd-resolved knows some.", text)}
+		}
+		if gateway, ok := h.gateway(); ok {
+			return []Finding{warning(fmt.Sprintf("echo nameserver %s | sudo tee -a /etc/resolv.conf", gateway), "%s; in most networks the gateway is one.", text)}
+		}
+		return []Finding{warning("echo nameserver ADDRESS | sudo tee -a /etc/resolv.conf", "%s. ADDRESS is that of your network's server.", text)}
 	}
 	return []Finding{good("Names from outside a cluster are looked up at %s.", strings.Join(servers, ", "))}
 }

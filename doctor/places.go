@@ -12,17 +12,27 @@ import (
 // place is a driver with the settings of the next cluster, or of one that is here.
 type place struct {
 	drivers.Driver
-	used bool // by a cluster that is here
+	used  bool // by a cluster that is here
+	named bool // "auto" never tries it
 }
 
-// places are the drivers to look at: each as the next cluster would have it, and as clusters have it that are here.
+// reported are the places that the report is to be of.
+func (h Host) reported() []place {
+	return slices.DeleteFunc(h.places(), func(one place) bool { return h.Only != "" && one.Name() != h.Only })
+}
+
+// places are all drivers: each as the next cluster would have it, and as clusters have it that are here. Those
+// that "auto" tries come first.
 func (h Host) places() []place {
 	var all []place
 	for _, driver := range h.Drivers {
 		all = append(all, h.placesOf(driver, With(driver, h.Settings), settingsOf(driver, h.Settings))...)
 	}
 	for _, driver := range h.Named {
-		all = append(all, slices.DeleteFunc(h.placesOf(driver, driver, drivers.Settings{}), func(one place) bool { return !one.used })...)
+		for _, one := range h.placesOf(driver, With(driver, h.Settings), settingsOf(driver, h.Settings)) {
+			one.named = true
+			all = append(all, one)
+		}
 	}
 	return all
 }

@@ -11,9 +11,9 @@ import (
 
 // Report is all that the doctor found.
 type Report struct {
-	Drivers []Driver  `json:"drivers"` // in the order in which "auto" tries them
+	Drivers []Driver  `json:"drivers"` // in the order in which "auto" tries them, then those that must be named
 	Checks  []Finding `json:"checks"`
-	Fixed   []Fixed   `json:"fixed,omitempty"` // what --fix did before it looked again
+	Fixed   []Fixed   `json:"fixed,omitzero"` // what Fix did before it looked again, may be empty; nil without Fix
 }
 
 // Fixed is one thing that was mended, or that could not be.
@@ -24,7 +24,7 @@ type Fixed struct {
 }
 
 // Failed reports whether something fails that skiff cannot do without. A driver that does not work is no failure of the
-// host while another one does, unless the user named it or a cluster uses it.
+// host while another one does that "auto" tries, unless the user named it or a cluster uses it.
 func (r Report) Failed() bool {
 	for _, driver := range r.Drivers {
 		if driver.Needed && !driver.Healthy {
@@ -60,13 +60,15 @@ func (r *Report) conclude(only bool) {
 	works := false
 	for i := range r.Drivers {
 		driver := &r.Drivers[i]
-		if only || driver.used || driver.Healthy && !works {
+		tried := driver.Healthy && !driver.named
+		if only || driver.used || tried && !works {
 			driver.Needed = true
 		}
-		works = works || driver.Healthy
+		works = works || tried
 	}
 	for i := range r.Drivers {
-		r.Drivers[i].Needed = r.Drivers[i].Needed || !works
+		driver := &r.Drivers[i]
+		driver.Needed = driver.Needed || !works && !driver.named
 	}
 }
 
@@ -75,7 +77,7 @@ const fixLimit = 2 * time.Minute
 
 // Fix mends what it can of a report, tells each thing that it did to done, and returns a new report, of what is left.
 func (h Host) Fix(ctx context.Context, report Report, done func(Fixed)) (Report, error) {
-	var all []Fixed
+	all := []Fixed{}
 	findings := slices.Clone(report.Checks)
 	for _, driver := range report.Drivers {
 		findings = append(findings, driver.Findings...)

@@ -26,7 +26,7 @@ func (p *patient) fix(check string) (did []doctor.Fixed, left []doctor.Finding) 
 	p.t.Helper()
 	after, err := p.Fix(p.t.Context(), p.examine(), func(one doctor.Fixed) { did = append(did, one) })
 	p.must(err)
-	if !slices.Equal(did, after.Fixed) {
+	if after.Fixed == nil || !slices.Equal(did, after.Fixed) {
 		p.t.Errorf("told %+v, and the report has %+v", did, after.Fixed)
 	}
 	for _, one := range after.Checks {
@@ -49,6 +49,14 @@ func TestFix(t *testing.T) {
 		"open folder": {
 			"folders", func(p *patient) { p.must(os.Chmod(p.cluster("dev").Dir, 0o755)) },
 			[]string{"Closed folder "}, func(p *patient) bool { return mode(p.Home.Cluster("dev").Dir) == 0o700 },
+		},
+		"open kubeconfig": {
+			"kubeconfig", func(p *patient) {
+				p.cluster("dev")
+				p.entry("dev", "https://127.77.9.1:6443")
+				p.must(os.Chmod(p.Kubeconfig, 0o644))
+			},
+			[]string{"Closed "}, func(p *patient) bool { return mode(p.Kubeconfig) == 0o600 },
 		},
 		"half image": {
 			"image", func(p *patient) { p.must(store.Folder(p.Home.BaseImage("abc.partial"))) },
@@ -183,6 +191,62 @@ func TestFixSparesAnotherHome(t *testing.T) {
 	}
 }
 
+// TestLeftoversOfAllDrivers: whichever driver the report is cut to, all are asked for machines, as sockets without an agent
+// may be those of a machine that runs.
+func TestLeftoversOfAllDrivers(t *testing.T) {
+	t.Parallel()
+	p := newPatient(t)
+	with := func(name string) drivers.Driver {
+		return fake.New(fake.Options{Name: name, Registry: filepath.Join(p.dir, name)})
+	}
+	p.Drivers, p.Named = []drivers.Driver{with("first"), with("second")}, []drivers.Driver{with("third")}
+	theirs := p.Home
+	theirs.State = filepath.Join(p.dir, "theirs")
+	for home, prefix := range map[store.Home]string{p.Home: "ours-", theirs: "theirs-"} {
+		for _, driver := range append(p.Drivers, p.Named...) {
+			node := home.Cluster(prefix + driver.Name()).Node("skiff")
+			p.must(store.Folder(node.Dir))
+			p.must(store.Folder(node.Run))
+			_, err := driver.Create(t.Context(), machine.Spec{Cluster: prefix + driver.Name(), Name: "skiff", Dir: node.Dir, RunDir: node.Run})
+			p.must(err)
+		}
+	}
+	p.Only = "first"
+	did, left := p.fix("leftovers")
+	if len(left) > 0 {
+		t.Errorf("left %+v, want nothing of this Home's", left)
+	}
+	for _, name := range []string{"first", "second", "third"} {
+		if dir := theirs.Cluster("theirs-" + name).Run; !there(dir) {
+			t.Errorf("%s is gone: did %+v", dir, did)
+		}
+		want := "Deleted machine skiff of cluster ours-" + name
+		if !slices.ContainsFunc(did, func(one doctor.Fixed) bool { return one.Error == "" && strings.HasPrefix(one.Text, want) }) {
+			t.Errorf("did %+v, want %q", did, want)
+		}
+	}
+}
+
+// TestFixSparesWhatIsNotKnown: a driver that cannot say which machines it has may have one at those sockets, unless what it
+// works with is not installed at all.
+func TestFixSparesWhatIsNotKnown(t *testing.T) {
+	t.Parallel()
+	for name, missing := range map[string]bool{"refuses": false, "is not installed": true} {
+		p := newPatient(t)
+		p.Named = []drivers.Driver{fake.New(fake.Options{
+			Name:     "mute",
+			Findings: []drivers.Finding{{Name: "mute", Level: drivers.Failure, Text: "It does not work.", Missing: missing}},
+			Failures: map[fake.Op]fake.Failure{fake.List: {Error: "no answer"}},
+		})}
+		dir := p.Home.Cluster("older").Run
+		p.must(store.Folder(dir))
+		did, left := p.fix("leftovers")
+		if there(dir) == missing || (len(left) == 1) == missing || (len(did) == 1) != missing {
+			t.Errorf("a driver %s: did %+v and left %+v, want the sockets to be removed: %t", name, did, left, missing)
+		}
+	}
+}
+
 func TestChecksHaveALimit(t *testing.T) {
 	t.Parallel()
 	p := newPatient(t)
@@ -208,6 +272,7 @@ func TestChecksHaveALimit(t *testing.T) {
 func TestChecksRunAtOnce(t *testing.T) {
 	t.Parallel()
 	p := newPatient(t)
+	p.Listen = refusing(nil)
 	asked := make(chan struct{})
 	p.FreeBytes = func(string) (int64, error) { // of the check "disk", which comes before "proxy"
 		select {
@@ -249,29 +314,42 @@ func TestDrivers(t *testing.T) {
 	}
 	tests := map[string]struct {
 		drivers []drivers.Driver
-		only    bool
+		named   []drivers.Driver
+		only    string
 		use     string // driver of a cluster
 		failed  bool
 		needed  []string
 	}{
-		"the first works":              {[]drivers.Driver{with("a", fine), with("b", absent)}, false, "", false, []string{"a"}},
-		"the second works":             {[]drivers.Driver{with("a", absent), with("b", slow)}, false, "", false, []string{"b"}},
-		"none works":                   {[]drivers.Driver{with("a", absent), with("b", refused)}, false, "", true, []string{"a", "b"}},
-		"the one that was named":       {[]drivers.Driver{with("b", absent)}, true, "", true, []string{"b"}},
-		"one that a cluster needs":     {[]drivers.Driver{with("a", fine), with("fake", absent)}, false, "fake", true, []string{"a", "fake"}},
-		"one that works and is needed": {[]drivers.Driver{with("a", fine), with("fake", fine)}, false, "fake", false, []string{"a", "fake"}},
+		"the first works":              {[]drivers.Driver{with("a", fine), with("b", absent)}, nil, "", "", false, []string{"a"}},
+		"the second works":             {[]drivers.Driver{with("a", absent), with("b", slow)}, nil, "", "", false, []string{"b"}},
+		"none works":                   {[]drivers.Driver{with("a", absent), with("b", refused)}, nil, "", "", true, []string{"a", "b"}},
+		"the one that was named":       {[]drivers.Driver{with("a", fine), with("b", absent)}, nil, "b", "", true, []string{"b"}},
+		"a named one that works":       {[]drivers.Driver{with("a", absent)}, []drivers.Driver{with("b", fine)}, "b", "", false, []string{"b"}},
+		"one that a cluster needs":     {[]drivers.Driver{with("a", fine), with("fake", absent)}, nil, "", "fake", true, []string{"a", "fake"}},
+		"one that works and is needed": {[]drivers.Driver{with("a", fine), with("fake", fine)}, nil, "", "fake", false, []string{"a", "fake"}},
+		"one to be named fails":        {[]drivers.Driver{with("a", fine)}, []drivers.Driver{with("b", absent)}, "", "", false, []string{"a"}},
+		"only one to be named works":   {[]drivers.Driver{with("a", absent)}, []drivers.Driver{with("b", fine)}, "", "", true, []string{"a"}},
+		"one that was named is needed": {[]drivers.Driver{with("a", fine)}, []drivers.Driver{with("fake", refused)}, "", "fake", true, []string{"a", "fake"}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := newPatient(t)
 			p.Listen = refusing(nil)
-			p.Drivers, p.Only = test.drivers, test.only
+			p.Drivers, p.Named, p.Only = test.drivers, test.named, test.only
 			if test.use != "" {
 				p.cluster("dev")
 			}
 			report := p.examine()
-			var needed []string
+			var all, needed []string
+			for _, driver := range append(slices.Clip(test.drivers), test.named...) {
+				if test.only == "" || test.only == driver.Name() {
+					all = append(all, driver.Name())
+				}
+			}
+			if !slices.EqualFunc(report.Drivers, all, func(got doctor.Driver, want string) bool { return got.Name == want }) {
+				t.Errorf("got %+v, want a statement for each of %v", report.Drivers, all)
+			}
 			for _, driver := range report.Drivers {
 				if driver.Needed {
 					needed = append(needed, driver.Name)

@@ -74,6 +74,8 @@ func (d *Driver) candidate() (candidate accelerator, missing string) {
 	}
 	device, err := os.OpenFile(d.kvm, os.O_RDWR, 0)
 	switch {
+	case errors.Is(err, fs.ErrNotExist) && d.module() != "":
+		return "", fmt.Sprintf("the processor can virtualise, but the kernel's module for it is not loaded (there is no %s)", d.kvm)
 	case errors.Is(err, fs.ErrNotExist):
 		return "", fmt.Sprintf("this host offers no hardware virtualisation (there is no %s)", d.kvm)
 	case errors.Is(err, fs.ErrPermission):

@@ -22,6 +22,16 @@ func withKVM(t *testing.T, d *Driver) {
 	}
 }
 
+// withFlags gives the driver processors with these flags.
+func withFlags(t *testing.T, d *Driver, flags string) {
+	t.Helper()
+	d.cpuinfo = filepath.Join(t.TempDir(), "cpuinfo")
+	text := "processor\t: 0\nmodel name\t: vmx svm\nflags\t\t: " + flags + "\nbugs\t\t: vmx\n\n"
+	if err := os.WriteFile(d.cpuinfo, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestAccelerator(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -109,8 +119,11 @@ func TestCheck(t *testing.T) {
 		want   []drivers.Level // qemu, qemu-img, accelerator
 		remedy string          // of the first that is not well
 	}{
-		"all there": {func(d *Driver) { withKVM(t, d) }, []drivers.Level{drivers.Good, drivers.Good, drivers.Good}, ""},
-		"no KVM":    {func(*Driver) {}, []drivers.Level{drivers.Good, drivers.Good, drivers.Warning}, ""},
+		"all there":            {func(d *Driver) { withKVM(t, d) }, []drivers.Level{drivers.Good, drivers.Good, drivers.Good}, ""},
+		"no KVM":               {func(*Driver) {}, []drivers.Level{drivers.Good, drivers.Good, drivers.Warning}, ""},
+		"no module of Intel's": {func(d *Driver) { withFlags(t, d, "fpu vmx lm") }, []drivers.Level{drivers.Good, drivers.Good, drivers.Warning}, "sudo modprobe kvm_intel"},
+		"no module of AMD's":   {func(d *Driver) { withFlags(t, d, "fpu svm lm") }, []drivers.Level{drivers.Good, drivers.Good, drivers.Warning}, "sudo modprobe kvm_amd"},
+		"it cannot":            {func(d *Driver) { withFlags(t, d, "fpu lm svm_lock") }, []drivers.Level{drivers.Good, drivers.Good, drivers.Warning}, ""},
 		"KVM does not work": {func(d *Driver) {
 			withKVM(t, d)
 			d.remember(known{choice: choice{Name: tcg, Note: "no"}})

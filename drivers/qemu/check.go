@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"regexp"
 	"runtime"
+	"strings"
 
 	"github.com/Masterminds/semver/v3"
 
@@ -88,10 +90,36 @@ func (d *Driver) checkAccelerator() drivers.Finding {
 	return finding
 }
 
-// remedy is for a device that exists and is not open to this user; a device that is missing cannot be had by a command.
+// remedy is for a device that exists and is not open to this user, and for one that is missing though the processor has
+// what it takes. Nothing else can be had by a command.
 func (d *Driver) remedy() string {
 	if hostfiles.Exists(d.kvm) {
 		return "sudo usermod -aG kvm $USER"
+	}
+	if module := d.module(); module != "" {
+		return "sudo modprobe " + module
+	}
+	return ""
+}
+
+// module is the kernel's module that makes the device on this processor; empty when the processor cannot virtualise, or is
+// kept from it by firmware or by a hypervisor around this host (Linux, arch/x86/include/asm/cpufeatures.h).
+func (d *Driver) module() string {
+	raw, _ := os.ReadFile(d.cpuinfo)
+	for line := range strings.Lines(string(raw)) {
+		name, value, _ := strings.Cut(line, ":")
+		if strings.TrimSpace(name) != "flags" {
+			continue
+		}
+		for flag := range strings.FieldsSeq(value) {
+			switch flag {
+			case "vmx":
+				return "kvm_intel"
+			case "svm":
+				return "kvm_amd"
+			}
+		}
+		return "" // all processors have the same flags
 	}
 	return ""
 }

@@ -36,6 +36,7 @@ var (
 type Driver struct {
 	options Options
 	kvm     string // the device
+	cpuinfo string // what Linux says of the processors
 	limits  limits
 }
 
@@ -58,7 +59,7 @@ func New(options Options) *Driver {
 	if options.QEMUImg == "" {
 		options.QEMUImg = "qemu-img"
 	}
-	return &Driver{options: options, kvm: "/dev/kvm", limits: limits{
+	return &Driver{options: options, kvm: "/dev/kvm", cpuinfo: "/proc/cpuinfo", limits: limits{
 		start: 30 * time.Second, answer: 3 * time.Second, probe: 5 * time.Second, end: 5 * time.Second,
 	}}
 }

@@ -59,27 +59,32 @@ func New(options Options) *Driver {
 // Name returns "vfkit".
 func (d *Driver) Name() string { return "vfkit" }
 
-// Check looks for vfkit, and says what this version of skiff lacks for it.
+// Check says that the driver makes no clusters yet, looks for vfkit, and says what this version of skiff lacks for it.
 func (d *Driver) Check(ctx context.Context) []drivers.Finding {
 	return d.check(ctx, runtime.GOOS, runtime.GOARCH)
 }
 
 func (d *Driver) check(ctx context.Context, system, architecture string) []drivers.Finding {
+	const other = "skiff start --driver qemu"
+	findings := []drivers.Finding{{
+		Name: "untested", Level: drivers.Failure, Remedy: other,
+		Text: "The driver vfkit has not been run on real hardware, and this version of skiff cannot make a cluster with it.",
+	}}
 	if system != "darwin" {
-		return []drivers.Finding{{
-			Name: "system", Level: drivers.Failure, Missing: true,
+		return append(findings, drivers.Finding{
+			Name: "system", Level: drivers.Failure, Remedy: other, Missing: true,
 			Text: fmt.Sprintf("vfkit is a program of macOS, and this is %s.", system),
-		}}
+		})
 	}
-	findings := []drivers.Finding{d.program(ctx)}
+	findings = append(findings, d.program(ctx))
 	if architecture != "amd64" {
 		findings = append(findings, drivers.Finding{
-			Name: "image", Level: drivers.Failure,
+			Name: "image", Level: drivers.Failure, Remedy: other,
 			Text: fmt.Sprintf("Apple's Virtualization framework runs guests of the host's architecture (%s), and the guest image is for amd64.", architecture),
 		})
 	}
 	return append(findings, drivers.Finding{
-		Name: "network", Level: drivers.Failure,
+		Name: "network", Level: drivers.Failure, Remedy: other,
 		Text: "The agent's network is joined through a stream socket; vfkit sends datagrams, which the agent does not take yet.",
 	})
 }

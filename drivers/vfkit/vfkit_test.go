@@ -318,18 +318,24 @@ func TestCheck(t *testing.T) {
 		findings []drivers.Finding
 		want     string
 	}{
-		"linux":     {d.check(t.Context(), "linux", "amd64"), "fail system"},
-		"mac":       {d.check(t.Context(), "darwin", "amd64"), "pass vfkit, fail network"},
-		"apple":     {d.check(t.Context(), "darwin", "arm64"), "pass vfkit, fail image, fail network"},
-		"no vfkit":  {gone.check(t.Context(), "darwin", "amd64"), "fail vfkit, fail network"},
-		"bad vfkit": {newDriver(t, dies, t.TempDir()).check(t.Context(), "darwin", "amd64"), "pass vfkit, fail network"},
+		"linux":     {d.check(t.Context(), "linux", "amd64"), "fail untested, fail system"},
+		"mac":       {d.check(t.Context(), "darwin", "amd64"), "fail untested, pass vfkit, fail network"},
+		"apple":     {d.check(t.Context(), "darwin", "arm64"), "fail untested, pass vfkit, fail image, fail network"},
+		"no vfkit":  {gone.check(t.Context(), "darwin", "amd64"), "fail untested, fail vfkit, fail network"},
+		"bad vfkit": {newDriver(t, dies, t.TempDir()).check(t.Context(), "darwin", "amd64"), "fail untested, pass vfkit, fail network"},
 	} {
 		var got []string
 		for _, one := range test.findings {
 			got = append(got, string(one.Level)+" "+one.Name)
+			if one.Level == drivers.Failure && one.Remedy == "" {
+				t.Errorf("%s: got %+v, want a command", name, one)
+			}
 		}
 		if strings.Join(got, ", ") != test.want {
 			t.Errorf("%s: got %v, want %s", name, got, test.want)
+		}
+		if first := test.findings[0]; !strings.Contains(first.Text, "has not been run on real hardware") || first.Remedy != "skiff start --driver qemu" {
+			t.Errorf("%s: got %+v, want it to say first that the driver makes no clusters", name, first)
 		}
 	}
 }

@@ -46,16 +46,25 @@ func New(options Options) *Driver {
 // Name returns "virtualbox".
 func (d *Driver) Name() string { return "virtualbox" }
 
-// Check looks for VBoxManage, and says what this version of skiff lacks for it.
+// Check says that the driver makes no clusters yet, looks for VBoxManage, and says what this version of skiff lacks for it.
 func (d *Driver) Check(ctx context.Context) []drivers.Finding {
+	const other = "skiff start --driver qemu"
+	program := d.program(ctx)
+	if program.Level == drivers.Failure {
+		program.Remedy = other
+	}
 	return []drivers.Finding{
-		d.program(ctx),
 		{
-			Name: "image", Level: drivers.Failure,
+			Name: "untested", Level: drivers.Failure, Remedy: other,
+			Text: "The driver virtualbox has not been run on real hardware, and this version of skiff cannot make a cluster with it.",
+		},
+		program,
+		{
+			Name: "image", Level: drivers.Failure, Remedy: other,
 			Text: "VirtualBox boots no kernel directly, and the disk of the guest image has no boot loader yet.",
 		},
 		{
-			Name: "network", Level: drivers.Failure,
+			Name: "network", Level: drivers.Failure, Remedy: other,
 			Text: "The agent's network is joined through a stream socket, which VirtualBox's network cards cannot do.",
 		},
 	}

@@ -228,15 +228,23 @@ func TestCheck(t *testing.T) {
 		"not there":  {"/none/VBoxManage", "fail missing"},
 	} {
 		findings := newDriver(test.program, t.TempDir()).Check(t.Context())
-		got := string(findings[0].Level)
-		if findings[0].Missing {
+		if len(findings) != 4 || findings[2].Level != drivers.Failure || findings[3].Level != drivers.Failure {
+			t.Fatalf("%s: got %+v, want it to say what skiff lacks", name, findings)
+		}
+		if first := findings[0]; first.Level != drivers.Failure || !strings.Contains(first.Text, "has not been run on real hardware") {
+			t.Errorf("%s: got %+v, want it to say first that the driver makes no clusters", name, first)
+		}
+		got := string(findings[1].Level)
+		if findings[1].Missing {
 			got += " missing"
 		}
-		if got != test.want || findings[0].Text == "" {
-			t.Errorf("%s: got %+v, want %s", name, findings[0], test.want)
+		if got != test.want || findings[1].Text == "" {
+			t.Errorf("%s: got %+v, want %s", name, findings[1], test.want)
 		}
-		if len(findings) != 3 || findings[1].Level != drivers.Failure || findings[2].Level != drivers.Failure {
-			t.Errorf("%s: got %+v, want it to say what skiff lacks", name, findings)
+		for _, one := range findings {
+			if one.Level == drivers.Failure && one.Remedy != "skiff start --driver qemu" {
+				t.Errorf("%s: got %+v, want the command that takes another driver", name, one)
+			}
 		}
 	}
 }

@@ -28,11 +28,11 @@ looked at with the settings that new clusters have, and with those of clusters t
 
 --fix does what needs no root, says each thing that it does, and lists the rest with their commands: it removes what
 clusters left behind that are gone (machines, agents, sockets, locks, contexts of the kubeconfig) and stale locks on the
-kubeconfig, removes half installed and unused broken guest images and installs broken ones again that are used, and
-closes folders with keys to other users.
+kubeconfig, removes half installed and unused broken guest images and installs broken ones again that are used, closes folders and
+kubeconfigs with keys to other users, and opens to you what is yours and closed to you.
 
 The exit code is 0 when nothing fails and 4 when something does. A driver that does not work is no failure while another
-one works, unless --driver names it or a cluster uses it.`,
+one works that --driver auto tries, unless --driver names it or a cluster uses it.`,
 		Example: `  skiff doctor
   skiff doctor --driver qemu
   skiff doctor --fix
@@ -60,6 +60,7 @@ func (a *app) subject(driver string) (doctor.Host, error) {
 	subject := doctor.Host{
 		Home: a.home, Built: manager.Built, Facts: manager.Facts, Env: a.deps.Env, Kubeconfig: manager.Kubeconfig,
 		Drivers: auto, Named: named, Settings: a.driverSettings(), Agents: a.deps.Agents,
+		SSHAddress: a.settings.text("ssh-ip-address"), SSHKey: a.settings.text("ssh-key"),
 		Now: time.Now, Synchronized: host.Synchronized, FreeBytes: host.FreeBytes, Listen: new(net.ListenConfig).Listen,
 	}
 	if driver == "" || driver == "auto" {
@@ -69,7 +70,7 @@ func (a *app) subject(driver string) (doctor.Host, error) {
 	if err != nil {
 		return subject, err
 	}
-	subject.Drivers, subject.Named, subject.Only = []drivers.Driver{one}, nil, true
+	subject.Only = one.Name()
 	return subject, nil
 }
 
@@ -207,7 +208,11 @@ func (a *app) drivers() *cobra.Command {
 		Use: "drivers", Short: "List the drivers, whether each works here and, if not, what mends it",
 		Long: `List the drivers: first those that --driver auto tries, in its order, then those that must be named. A driver is
 ready, limited (it works, and could do better) or unusable, with the settings that new clusters have. The one that new
-clusters get is marked; skiff doctor looks closer.`,
+clusters get is marked; skiff doctor looks closer.
+
+With -o json it is a list of objects with these fields: name; state (ready, limited or unusable); auto (whether new
+clusters get it unless they name another, so at most one has true); reason (why it is not ready, one sentence) and remedy
+(the command that mends that). The last two are always there, and may be empty.`,
 		Example: `  skiff drivers
   skiff drivers -o json`,
 		Args:        noArgs,

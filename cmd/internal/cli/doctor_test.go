@@ -2,12 +2,15 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/skiff-k8s/skiff/doctor"
 	"github.com/skiff-k8s/skiff/drivers"
+	"github.com/skiff-k8s/skiff/drivers/builtin"
 	"github.com/skiff-k8s/skiff/drivers/fake"
 	"github.com/skiff-k8s/skiff/internal/golden"
 	"github.com/skiff-k8s/skiff/store"
@@ -48,6 +51,7 @@ func TestReport(t *testing.T) {
 			Drivers: []doctor.Driver{works}, Checks: []doctor.Finding{well, found("folders", drivers.Warning, "Folder x has mode 755.", "chmod 700 x", true)},
 			Fixed: []doctor.Fixed{{Name: "folders", Text: "Folder x has mode 755.", Error: "it is read-only"}},
 		}, true},
+		"nothing-to-mend": {doctor.Report{Drivers: []doctor.Driver{works}, Checks: []doctor.Finding{well}, Fixed: []doctor.Fixed{}}, true},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -101,6 +105,39 @@ func TestDriversHaveTheSettings(t *testing.T) {
 		_ = Main(t.Context(), []string{command, "-o", "json"}, Streams{Out: &out, Err: &bytes.Buffer{}}, deps)
 		if want := "qemu:///system with lan"; !bytes.Contains(out.Bytes(), []byte(want)) {
 			t.Errorf("%s: got %s, want it to tell of %q", command, out.String(), want)
+		}
+	}
+}
+
+// --driver cuts the report, and not what the host is asked about.
+func TestDoctorOfOneDriver(t *testing.T) {
+	t.Parallel()
+	deps := testDeps(t)
+	first, second := fake.New(fake.Options{Name: "first"}), fake.New(fake.Options{Name: "second"})
+	deps.AllDrivers = func(store.Home) (auto, named []drivers.Driver) {
+		return []drivers.Driver{first}, []drivers.Driver{second}
+	}
+	deps.Drivers = func(context.Context, store.Home) func(string) (drivers.Driver, error) {
+		return func(string) (drivers.Driver, error) { return second, nil } // by its alias
+	}
+	a := testApp(t)
+	a.deps = deps
+	if err := a.prepare(a.doctor()); err != nil {
+		t.Fatal(err)
+	}
+	subject, err := a.subject("2nd")
+	if err != nil || subject.Only != "second" || len(subject.Drivers) != 1 || len(subject.Named) != 1 {
+		t.Errorf("got %q of %v and %v (%v), want second of all", subject.Only, subject.Drivers, subject.Named, err)
+	}
+}
+
+// The page that a report names for a driver is there.
+func TestEveryDriverHasAPage(t *testing.T) {
+	t.Parallel()
+	for _, driver := range append(builtin.All(builtin.Options{}), builtin.Named(builtin.Options{})...) {
+		page := doctor.Summarize(driver.Name(), nil).Doc
+		if _, err := os.Stat(filepath.Join("..", "..", "..", "site", "content", filepath.FromSlash(page)+".md")); err != nil {
+			t.Errorf("%s: got %q, want a page: %v", driver.Name(), page, err)
 		}
 	}
 }
