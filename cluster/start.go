@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -148,14 +147,13 @@ func (m *Manager) settle(ctx context.Context, o StartOptions) (c config.Cluster,
 	problems = append(problems, err)
 	for _, name := range o.Wanted.Addons {
 		_, err := addons.Find(name)
-		problems = append(problems, err)
+		problems = append(problems, fail.About(err, "addons"))
 	}
 	for _, ip := range o.Wanted.APIServerIPs {
-		if _, err := netip.ParseAddr(ip); err != nil {
-			problems = append(problems, fail.New(fail.FlagInvalid, "read --apiserver-ips", "%w", err))
-		}
+		problems = append(problems, config.CheckAPIServerIP(ip))
 	}
 	driver, err := m.Drivers(c.Driver)
+	err = fail.About(err, "driver")
 	if err == nil {
 		c.Driver = driver.Name()
 		problems = append(problems, settleSSH(&c, o.Wanted.SSH, driver))
@@ -186,12 +184,18 @@ func (m *Manager) version(c *config.Cluster, w Wanted) error {
 	if w.KubernetesVersion == nil {
 		return nil
 	}
-	wanted := *w.KubernetesVersion
+	return atHand(*w.KubernetesVersion, at, c.Profile)
+}
+
+// CheckVersion refuses a version of Kubernetes that a new cluster cannot have, with fail.K8sVersionUnsupported.
+func CheckVersion(wanted string) error { return atHand(wanted, bundled, "") }
+
+func atHand(wanted, at, profile string) error {
 	if wanted == at || "v"+wanted == at || slices.Contains([]string{"stable", "latest", "v1.37", "1.37"}, wanted) {
 		return nil
 	}
-	return fail.New(fail.K8sVersionUnsupported, "start cluster "+c.Profile, "Kubernetes %q is not at hand; the versions at hand are: %s", wanted, at).
-		WithNext("skiff start -p %s --kubernetes-version %s", c.Profile, at)
+	return fail.New(fail.K8sVersionUnsupported, "start cluster "+profile, "Kubernetes %q is not at hand; the versions at hand are: %s", wanted, at).
+		WithNext("skiff start -p %s --kubernetes-version %s", profile, at).Retry("kubernetes-version", at)
 }
 
 // newest returns the digest of the guest image that new clusters get.

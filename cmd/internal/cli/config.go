@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
 
-	"github.com/skiff-k8s/skiff/config"
 	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/store"
 )
@@ -38,7 +37,10 @@ func (a *app) config() *cobra.Command {
 		Use: "set KEY VALUE", Short: "Write a setting, for clusters made from now on", Args: countArgs(2, 2), ValidArgsFunction: completeKeys,
 		Example: `  skiff config set memory 4g`,
 		RunE: func(_ *cobra.Command, args []string) error {
-			if err := errors.Join(knownKey(args[0]), a.goodValue(args[0], args[1])); err != nil {
+			if err := knownKey(args[0]); err != nil {
+				return err
+			}
+			if err := a.goodSetting(args[0], args[1]); err != nil {
 				return err
 			}
 			return editSettings(a.settings.path, args[0], &args[1])
@@ -91,34 +93,6 @@ func knownKey(key string) error {
 		return unknownKey("of skiff", key, known)
 	}
 	return nil
-}
-
-// goodValue refuses what start would refuse as well.
-func (a *app) goodValue(key, value string) error {
-	var err error
-	switch facts := a.deps.Facts(); key {
-	case "profile":
-		err = config.ValidateProfile(value)
-	case "memory":
-		_, err = config.Memory(value, facts)
-	case "cpus":
-		_, err = config.CPUs(value, facts)
-	case "disk-size":
-		_, err = config.Disk(value)
-	case "driver":
-		if value != "auto" {
-			_, err = a.deps.Drivers(a.ctx, a.home)(value)
-		}
-	case "warm-spare":
-		_, err = warmSpare(value)
-	case "wait":
-		_, err = noWait(words(value))
-	default:
-		if err = checkSetting(key, value); err != nil {
-			err = fail.New(fail.FlagInvalid, fmt.Sprintf("set %s to %q", key, value), "%w", err)
-		}
-	}
-	return err
 }
 
 func completeKeys(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {

@@ -77,6 +77,7 @@ func (a *app) code(ctx context.Context, cmd *cobra.Command, err error) int {
 	if ctx.Err() != nil && !fail.Is(err, fail.Interrupted) {
 		err = fail.New(fail.Interrupted, cmd.CommandPath(), "%w", context.Cause(ctx))
 	}
+	a.explain(cmd, err)
 	code := a.out.Fail(err)
 	if cmd.Name() == statusName {
 		return statusCannotTell + code
@@ -92,6 +93,7 @@ type app struct {
 	ctx      context.Context //nolint:containedctx // of the whole run; drivers are looked for in it
 	flags    globals
 	settings *settings
+	exists   bool // there is a cluster already, whose settings are not those of the settings file
 	home     store.Home
 	out      *ui.Printer
 }

@@ -129,6 +129,9 @@ func flagError(cmd *cobra.Command, err error) error {
 		})
 		hint = didYouMean("--"+absent.GetSpecifiedName(), names, hint)
 	}
+	if bad, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		return badValue(bad.GetFlag().Name, bad.GetValue(), plainly(bad.GetFlag(), bad.Unwrap())).WithHint("%s", hint).WithNext("%s --help", cmd.CommandPath())
+	}
 	return fail.New(fail.FlagInvalid, cmd.CommandPath(), "%w", err).WithHint("%s", hint).WithNext("%s --help", cmd.CommandPath())
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/viper"
 
 	"github.com/skiff-k8s/skiff/fail"
+	"github.com/skiff-k8s/skiff/machine"
 	"github.com/skiff-k8s/skiff/store"
 )
 
@@ -97,8 +98,8 @@ func (s *settings) readFile(named bool) error {
 			problems = append(problems, unknownKey(s.path, key, known))
 			continue
 		}
-		if err := checkSetting(key, value); err != nil {
-			problems = append(problems, fail.New(fail.ConfigInvalid, fmt.Sprintf("read settings %s: %s", s.path, key), "%w", err))
+		if err := goodValue(key, value); err != nil {
+			problems = append(problems, fail.New(fail.ConfigInvalid, fmt.Sprintf("read settings %s: %s", s.path, key), "%w", errors.Unwrap(err)))
 		}
 	}
 	slices.SortFunc(problems, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
@@ -110,22 +111,14 @@ func unknownKey(where, key string, known []string) error {
 		WithHint("%s", didYouMean(key, known, "The settings are: "+strings.Join(known, ", ")+".")).WithNext("skiff config view")
 }
 
-// checkSetting tries a value on the flag of the same name.
-func checkSetting(key string, value any) error {
-	flag := startFlags().Lookup(key)
-	if flag == nil {
-		return nil // the profile, which is checked when it is used
-	}
-	return flag.Value.Set(strings.Join(words(value), ","))
-}
-
 // readEnv takes a value of the environment, unless a flag says otherwise.
 func (s *settings) readEnv(key, value string) error {
 	if flag := s.flags.Lookup(key); value == "" || flag != nil && flag.Changed {
 		return nil
 	}
-	if err := checkSetting(key, value); err != nil {
-		return fail.New(fail.FlagInvalid, "read "+envName(key), "%w", err)
+	if err := goodValue(key, value); err != nil {
+		return fail.New(fail.FlagInvalid, fmt.Sprintf("read %s=%s", envName(key), machine.Quote(value)), "%w", errors.Unwrap(err)).
+			WithHint("Give it a value that --%s takes, or take it out of the environment.", key)
 	}
 	s.env[key] = true
 	s.viper.Set(key, value)
@@ -153,31 +146,8 @@ func (s *settings) yes(key string) bool { return s.viper.GetBool(key) }
 // list returns a value with several words; in the environment they are separated by commas, unless a word may have some.
 func (s *settings) list(key string) []string {
 	value := s.viper.Get(key)
-	if text, ok := value.(string); ok && text != "" && takesCommas(key) {
-		return []string{text}
+	if text, ok := value.(string); ok && text != "" {
+		return listOf(key, text)
 	}
 	return words(value)
-}
-
-// takesCommas reports whether a single word of a setting may have commas in it.
-func takesCommas(key string) bool {
-	flag := startFlags().Lookup(key)
-	return flag != nil && flag.Value.Type() == "stringArray"
-}
-
-// words takes a value of a YAML file, a variable or a flag apart.
-func words(value any) []string {
-	var list []string
-	switch value := value.(type) {
-	case nil:
-	case []string:
-		list = value
-	case []any:
-		for _, one := range value {
-			list = append(list, fmt.Sprint(one))
-		}
-	default:
-		list = strings.Split(fmt.Sprint(value), ",")
-	}
-	return slices.DeleteFunc(slices.Clone(list), func(word string) bool { return strings.TrimSpace(word) == "" })
 }

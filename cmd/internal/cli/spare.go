@@ -16,7 +16,6 @@ import (
 	"github.com/skiff-k8s/skiff/cluster/spare"
 	"github.com/skiff-k8s/skiff/cmd/internal/ui"
 	"github.com/skiff-k8s/skiff/config"
-	"github.com/skiff-k8s/skiff/fail"
 )
 
 func (a *app) spare() *cobra.Command {
@@ -225,7 +224,7 @@ func (a *app) spareArgs(c config.Cluster) []string {
 func warmSpare(text string) (spare.When, error) {
 	when, err := spare.ParseWhen(text)
 	if err != nil {
-		return when, fail.New(fail.FlagInvalid, "read --warm-spare", "%w", err)
+		return when, badValue("warm-spare", text, err)
 	}
 	return when, nil
 }
