@@ -216,32 +216,44 @@ func immutable(old *config.Cluster, new config.Cluster) error {
 		return nil
 	}
 	refuse := func(flag string, from, to any) error {
-		return fail.New(fail.SpecImmutable, "change cluster "+old.Profile, "%s is %v and cannot become %v", flag, from, to).
-			WithNext("skiff delete -p %s", old.Profile)
+		return unchangeable(old.Profile, flag, "--%s is %v and cannot become %v", flag, from, to)
 	}
 	var problems []error
 	if old.Driver != new.Driver {
-		problems = append(problems, refuse("--driver", old.Driver, new.Driver))
+		problems = append(problems, refuse("driver", old.Driver, new.Driver))
 	}
 	if old.LibvirtURI != new.LibvirtURI {
-		problems = append(problems, refuse("--libvirt-uri", place(old.LibvirtURI), place(new.LibvirtURI)))
+		problems = append(problems, refuse("libvirt-uri", place(old.LibvirtURI), place(new.LibvirtURI)))
 	}
 	if old.Network != new.Network {
-		problems = append(problems, refuse("--network", cmp.Or(old.Network, "none"), cmp.Or(new.Network, "none")))
+		problems = append(problems, refuse("network", cmp.Or(old.Network, "none"), cmp.Or(new.Network, "none")))
 	}
 	if old.DiskBytes != new.DiskBytes {
-		problems = append(problems, refuse("--disk-size", gib(old.DiskBytes), gib(new.DiskBytes)))
+		problems = append(problems, refuse("disk-size", gib(old.DiskBytes), gib(new.DiskBytes)))
 	}
-	if old.Provisioned && (!slices.Equal(old.APIServerNames, new.APIServerNames) || !slices.Equal(old.APIServerIPs, new.APIServerIPs)) {
-		problems = append(problems, refuse("the API server's certificate", "made", "one with other names"))
+	if !old.Provisioned {
+		return errors.Join(problems...)
 	}
-	if old.Provisioned && !slices.Equal(old.ExtraConfig, new.ExtraConfig) {
-		problems = append(problems, refuse("--extra-config", shown(old.ExtraConfig), shown(new.ExtraConfig)))
-	}
-	if old.Provisioned && !slices.Equal(old.FeatureGates, new.FeatureGates) {
-		problems = append(problems, refuse("--feature-gates", shown(old.FeatureGates), shown(new.FeatureGates)))
+	for _, list := range []struct {
+		flag     string
+		old, new []string
+	}{
+		{"apiserver-names", old.APIServerNames, new.APIServerNames}, {"apiserver-ips", old.APIServerIPs, new.APIServerIPs},
+		{"extra-config", old.ExtraConfig, new.ExtraConfig}, {"feature-gates", old.FeatureGates, new.FeatureGates},
+	} {
+		if !slices.Equal(list.old, list.new) {
+			problems = append(problems, refuse(list.flag, shown(list.old), shown(list.new)))
+		}
 	}
 	return errors.Join(problems...)
+}
+
+// unchangeable refuses a change that needs a new cluster. What to do next leaves the cluster as it is: nobody who only mistyped a
+// flag wants to lose it.
+func unchangeable(profile, flag, why string, args ...any) error {
+	return fail.New(fail.SpecImmutable, "change cluster "+profile, why, args...).
+		WithHint("Without --%s the cluster goes on as it is. Another value needs another cluster: one of another profile, or a new one once `skiff delete -p %s` has removed this one and all that is in it.", flag, profile).
+		WithNext("skiff start -p %s", profile).Retry(flag, "")
 }
 
 // shown is a list as a user may have written it.

@@ -56,7 +56,7 @@ func Main(ctx context.Context, args []string, streams Streams, deps Deps) int {
 	ctx, stop := untilSignal(ctx)
 	defer stop()
 
-	a := &app{deps: deps, streams: streams, command: strings.Join(append([]string{"skiff"}, args...), " "), ctx: ctx}
+	a := &app{deps: deps, streams: streams, args: args, command: strings.Join(append([]string{"skiff"}, args...), " "), ctx: ctx}
 	a.out = ui.New(streams, ui.Options{Env: deps.Env})
 	root := a.root() //nolint:contextcheck // commands get it from cobra
 	root.SetArgs(args)
@@ -89,6 +89,7 @@ func (a *app) code(ctx context.Context, cmd *cobra.Command, err error) int {
 type app struct {
 	deps     Deps
 	streams  Streams
+	args     []string
 	command  string          // as it was typed; locks show it
 	ctx      context.Context //nolint:containedctx // of the whole run; drivers are looked for in it
 	flags    globals
