@@ -80,7 +80,12 @@ func (a *app) runLogs(ctx context.Context, o logOptions) error {
 		defer func() { _ = file.Close() }()
 		to = file
 	}
-	return show(ctx, to, sources, vm, o)
+	out := &ui.Output{To: to}
+	err = show(ctx, out, sources, vm, o)
+	if out.Err() != nil {
+		return out.Err()
+	}
+	return err
 }
 
 // only returns the log of a step. The parts of bringing Kubernetes up, which errors name, share the log of that step.

@@ -62,6 +62,12 @@ func Main(ctx context.Context, args []string, streams Streams, deps Deps) int {
 	root := a.root() //nolint:contextcheck // commands get it from cobra
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		err = a.helpProblem
+	}
+	if failed := a.written.Err(); failed != nil && !fail.Known(err) {
+		err = failed
+	}
 	a.out.Close()
 	return a.code(ctx, cmd, err)
 }
@@ -88,17 +94,19 @@ func (a *app) code(ctx context.Context, cmd *cobra.Command, err error) int {
 
 // app is one run of skiff.
 type app struct {
-	deps       Deps
-	streams    Streams
-	args       []string
-	command    string          // as it was typed; locks show it
-	ctx        context.Context //nolint:containedctx // of the whole run; drivers are looked for in it
-	flags      globals
-	settings   *settings
-	completing bool // a shell asks what a word may become
-	exists     bool // there is a cluster already, whose settings are not those of the settings file
-	home       store.Home
-	out        *ui.Printer
+	deps        Deps
+	streams     Streams
+	args        []string
+	command     string          // as it was typed; locks show it
+	ctx         context.Context //nolint:containedctx // of the whole run; drivers are looked for in it
+	flags       globals
+	settings    *settings
+	helpProblem error      // of a command whose help was asked for
+	written     *ui.Output // what cobra prints by itself
+	completing  bool       // a shell asks what a word may become
+	exists      bool       // there is a cluster already, whose settings are not those of the settings file
+	home        store.Home
+	out         *ui.Printer
 }
 
 // globals are the flags of every command.
