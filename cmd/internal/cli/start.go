@@ -154,8 +154,16 @@ func (a *app) wanted(cmd *cobra.Command, manager *cluster.Manager, exists bool) 
 	if asked("disk-size") {
 		problems = append(problems, into(&w.DiskBytes)(config.Disk(s.text("disk-size"))))
 	}
+	driver := s.text("driver")
+	if asMinikube, _ := cmd.Flags().GetString("vm-driver"); asMinikube != "" {
+		driver = asMinikube
+	}
+	adopts := slices.Contains([]string{"ssh", "generic"}, driver)
 	var err error
-	w.SSH, err = a.existing(asked)
+	w.SSH, err = a.existing(func(key string) bool {
+		// In the settings file they are for those clusters that have the driver, and say nothing without an address.
+		return asked(key) && (s.from(key) != fromFile || adopts && (key == "ssh-key" || s.text("ssh-ip-address") != ""))
+	})
 	if err := errors.Join(append(problems, err)...); err != nil {
 		return w, err
 	}
@@ -164,9 +172,7 @@ func (a *app) wanted(cmd *cobra.Command, manager *cluster.Manager, exists bool) 
 			*field = &text
 		}
 	}
-	driver := s.text("driver")
-	if asMinikube, _ := cmd.Flags().GetString("vm-driver"); asMinikube != "" {
-		driver = asMinikube
+	if driver != s.text("driver") {
 		w.Driver = &driver
 	}
 	if !slices.Contains([]string{"libvirt", "kvm2", "kvm"}, driver) {

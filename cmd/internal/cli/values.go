@@ -99,8 +99,11 @@ func (a *app) goodSetting(key, value string) error {
 				refused.ID = known.ID
 			}
 			refused.Flag, refused.Again = "", false
-			if strings.HasPrefix(refused.Next, "skiff start") {
-				refused.Next = ""
+			if refused.Hint == "" {
+				refused.Hint = fmt.Sprintf("It takes what `skiff start --%s` takes.", key)
+			}
+			if refused.Next == "" || strings.HasPrefix(refused.Next, "skiff start") {
+				refused.Next = "skiff start --help"
 			}
 			return &refused
 		}
