@@ -40,7 +40,7 @@ func spareFlags() *pflag.FlagSet {
 	startFlags().VisitAll(func(flag *pflag.Flag) {
 		if slices.Contains([]string{
 			"driver", "memory", "cpus", "disk-size", "kubernetes-version", "addons", "apiserver-names", "apiserver-ips", "extra-config", "feature-gates",
-			"offline", "dry-run", "force",
+			"cert-expiration", "offline", "dry-run", "force",
 		}, flag.Name) {
 			flags.AddFlag(flag)
 		}
