@@ -50,8 +50,7 @@ func settleSSH(c *config.Cluster, wanted *config.SSH, driver drivers.Driver) err
 	}
 	stored := *c.SSH
 	if wanted.Address.IsValid() && (wanted.Address != stored.Address || wanted.User != stored.User) {
-		return fail.New(fail.SpecImmutable, "change cluster "+c.Profile, "its machine is %s@%s and cannot become %s@%s", stored.User, stored.Address, wanted.User, wanted.Address).
-			WithNext("skiff delete -p %s", c.Profile)
+		return unchangeable(c.Profile, "ssh-ip-address", "its machine is %s@%s and cannot become %s@%s", stored.User, stored.Address, wanted.User, wanted.Address)
 	}
 	stored.KeyFile = cmp.Or(wanted.KeyFile, stored.KeyFile) // the same user may get another key
 	c.SSH = &stored

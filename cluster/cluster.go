@@ -137,8 +137,11 @@ func (m *Manager) Load(profile string) (config.Cluster, error) {
 	path := m.Home.Cluster(profile).File()
 	content, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return config.Cluster{}, fail.New(fail.ClusterNotFound, "use cluster "+profile, "there is no cluster %q", profile).
-			WithNext("skiff start -p %s", profile)
+		absent := fail.New(fail.ClusterNotFound, "use cluster "+profile, "there is no cluster %q", profile)
+		if others, err := m.Home.Profiles(); err == nil && len(others) > 0 { // the name may be mistyped
+			return config.Cluster{}, absent.WithNext("skiff profile list")
+		}
+		return config.Cluster{}, absent.WithNext("skiff start -p %s", profile)
 	}
 	if err == nil {
 		var c config.Cluster

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -148,14 +147,13 @@ func (m *Manager) settle(ctx context.Context, o StartOptions) (c config.Cluster,
 	problems = append(problems, err)
 	for _, name := range o.Wanted.Addons {
 		_, err := addons.Find(name)
-		problems = append(problems, err)
+		problems = append(problems, fail.About(err, "addons"))
 	}
 	for _, ip := range o.Wanted.APIServerIPs {
-		if _, err := netip.ParseAddr(ip); err != nil {
-			problems = append(problems, fail.New(fail.FlagInvalid, "read --apiserver-ips", "%w", err))
-		}
+		problems = append(problems, config.CheckAPIServerIP(ip))
 	}
 	driver, err := m.Drivers(c.Driver)
+	err = fail.About(err, "driver")
 	if err == nil {
 		c.Driver = driver.Name()
 		problems = append(problems, settleSSH(&c, o.Wanted.SSH, driver))
@@ -186,12 +184,18 @@ func (m *Manager) version(c *config.Cluster, w Wanted) error {
 	if w.KubernetesVersion == nil {
 		return nil
 	}
-	wanted := *w.KubernetesVersion
+	return atHand(*w.KubernetesVersion, at, c.Profile)
+}
+
+// CheckVersion refuses a version of Kubernetes that a new cluster cannot have, with fail.K8sVersionUnsupported.
+func CheckVersion(wanted string) error { return atHand(wanted, bundled, "") }
+
+func atHand(wanted, at, profile string) error {
 	if wanted == at || "v"+wanted == at || slices.Contains([]string{"stable", "latest", "v1.37", "1.37"}, wanted) {
 		return nil
 	}
-	return fail.New(fail.K8sVersionUnsupported, "start cluster "+c.Profile, "Kubernetes %q is not at hand; the versions at hand are: %s", wanted, at).
-		WithNext("skiff start -p %s --kubernetes-version %s", c.Profile, at)
+	return fail.New(fail.K8sVersionUnsupported, "start cluster "+profile, "Kubernetes %q is not at hand; the versions at hand are: %s", wanted, at).
+		WithNext("skiff start -p %s --kubernetes-version %s", profile, at).Retry("kubernetes-version", at)
 }
 
 // newest returns the digest of the guest image that new clusters get.
@@ -212,32 +216,44 @@ func immutable(old *config.Cluster, new config.Cluster) error {
 		return nil
 	}
 	refuse := func(flag string, from, to any) error {
-		return fail.New(fail.SpecImmutable, "change cluster "+old.Profile, "%s is %v and cannot become %v", flag, from, to).
-			WithNext("skiff delete -p %s", old.Profile)
+		return unchangeable(old.Profile, flag, "--%s is %v and cannot become %v", flag, from, to)
 	}
 	var problems []error
 	if old.Driver != new.Driver {
-		problems = append(problems, refuse("--driver", old.Driver, new.Driver))
+		problems = append(problems, refuse("driver", old.Driver, new.Driver))
 	}
 	if old.LibvirtURI != new.LibvirtURI {
-		problems = append(problems, refuse("--libvirt-uri", place(old.LibvirtURI), place(new.LibvirtURI)))
+		problems = append(problems, refuse("libvirt-uri", place(old.LibvirtURI), place(new.LibvirtURI)))
 	}
 	if old.Network != new.Network {
-		problems = append(problems, refuse("--network", cmp.Or(old.Network, "none"), cmp.Or(new.Network, "none")))
+		problems = append(problems, refuse("network", cmp.Or(old.Network, "none"), cmp.Or(new.Network, "none")))
 	}
 	if old.DiskBytes != new.DiskBytes {
-		problems = append(problems, refuse("--disk-size", gib(old.DiskBytes), gib(new.DiskBytes)))
+		problems = append(problems, refuse("disk-size", gib(old.DiskBytes), gib(new.DiskBytes)))
 	}
-	if old.Provisioned && (!slices.Equal(old.APIServerNames, new.APIServerNames) || !slices.Equal(old.APIServerIPs, new.APIServerIPs)) {
-		problems = append(problems, refuse("the API server's certificate", "made", "one with other names"))
+	if !old.Provisioned {
+		return errors.Join(problems...)
 	}
-	if old.Provisioned && !slices.Equal(old.ExtraConfig, new.ExtraConfig) {
-		problems = append(problems, refuse("--extra-config", shown(old.ExtraConfig), shown(new.ExtraConfig)))
-	}
-	if old.Provisioned && !slices.Equal(old.FeatureGates, new.FeatureGates) {
-		problems = append(problems, refuse("--feature-gates", shown(old.FeatureGates), shown(new.FeatureGates)))
+	for _, list := range []struct {
+		flag     string
+		old, new []string
+	}{
+		{"apiserver-names", old.APIServerNames, new.APIServerNames}, {"apiserver-ips", old.APIServerIPs, new.APIServerIPs},
+		{"extra-config", old.ExtraConfig, new.ExtraConfig}, {"feature-gates", old.FeatureGates, new.FeatureGates},
+	} {
+		if !slices.Equal(list.old, list.new) {
+			problems = append(problems, refuse(list.flag, shown(list.old), shown(list.new)))
+		}
 	}
 	return errors.Join(problems...)
+}
+
+// unchangeable refuses a change that needs a new cluster. What to do next leaves the cluster as it is: nobody who only mistyped a
+// flag wants to lose it.
+func unchangeable(profile, flag, why string, args ...any) error {
+	return fail.New(fail.SpecImmutable, "change cluster "+profile, why, args...).
+		WithHint("Without --%s the cluster goes on as it is. Another value needs another cluster: one of another profile, or a new one once `skiff delete -p %s` has removed this one and all that is in it.", flag, profile).
+		WithNext("skiff start -p %s", profile).Retry(flag, "")
 }
 
 // shown is a list as a user may have written it.

@@ -24,7 +24,7 @@ type Setting struct {
 // flags: a flag's name becomes that of the field, max-pods is maxPods. What it refuses is fail.FlagInvalid.
 func ParseSetting(text string) (Setting, error) {
 	refuse := func(why string, args ...any) (Setting, error) {
-		return Setting{}, fail.New(fail.FlagInvalid, fmt.Sprintf("read --extra-config %q", text), why, args...)
+		return Setting{}, fail.New(fail.FlagInvalid, fmt.Sprintf("read --extra-config %q", text), why, args...).About("extra-config")
 	}
 	name, value, ok := strings.Cut(text, "=")
 	component, key, dotted := strings.Cut(name, ".")
@@ -55,7 +55,7 @@ func ParseFeatureGates(gates []string) ([]Setting, error) {
 	for _, gate := range gates {
 		name, value, _ := strings.Cut(gate, "=")
 		if name == "" || strings.ContainsFunc(name, func(r rune) bool { return !inName(r) || r == '.' || r == '-' }) || value != "true" && value != "false" {
-			return nil, fail.New(fail.FlagInvalid, fmt.Sprintf("read --feature-gates %q", gate), "it is not Name=true or Name=false")
+			return nil, fail.New(fail.FlagInvalid, fmt.Sprintf("read --feature-gates %q", gate), "it is not Name=true or Name=false").About("feature-gates")
 		}
 		settings = append(settings, Setting{"kubelet", "featureGates." + name, value}, Setting{"proxy", "featureGates." + name, value})
 	}

@@ -132,24 +132,25 @@ func ValidateProfile(name string) error {
 	if profile.MatchString(name) {
 		return nil
 	}
-	shown := name
-	if len(shown) > 40 {
-		shown = shown[:40] + "…"
+	shown := []rune(name)
+	length := len(shown)
+	if length > 40 {
+		shown = append(shown[:40], '…')
 	}
-	return fail.New(fail.ProfileInvalid, fmt.Sprintf("use profile %q", shown), "a profile has 1 to 63 characters of a-z, 0-9 and -, and begins and ends with a letter or digit; this one has %d characters", len(name))
+	return fail.New(fail.ProfileInvalid, fmt.Sprintf("use profile %q", string(shown)), "a profile has 1 to 63 characters of a-z, 0-9 and -, and begins and ends with a letter or digit; this one has %d characters", length)
 }
 
 // Memory is an amount of memory as a user may write it: "4096" (MiB), "4g", "4096m", "2GiB" or "max".
 func Memory(text string, facts host.Facts) (mib int, err error) {
 	if strings.EqualFold(text, "max") {
 		if facts.MemoryMiB == 0 {
-			return 0, fail.New(fail.FlagInvalid, "read --memory max", "this host does not say how much memory it has")
+			return 0, fail.New(fail.FlagInvalid, "read --memory max", "this host does not say how much memory it has").About("memory")
 		}
 		return facts.MemoryMiB - ReservedMiB(facts), nil
 	}
 	bytes, err := size(text, 1<<20)
 	if err != nil {
-		return 0, fail.New(fail.FlagInvalid, fmt.Sprintf("read --memory %q", text), "%w; use MiB as in 4096, or 4g, or max", err)
+		return 0, fail.New(fail.FlagInvalid, fmt.Sprintf("read --memory %q", text), "%w; use MiB as in 4096, or 4g, or max", err).About("memory")
 	}
 	return int(bytes >> 20), nil
 }
@@ -158,10 +159,10 @@ func Memory(text string, facts host.Facts) (mib int, err error) {
 func Disk(text string) (bytes int64, err error) {
 	bytes, err = size(text, 1<<20)
 	if err != nil {
-		return 0, fail.New(fail.FlagInvalid, fmt.Sprintf("read --disk-size %q", text), "%w; use a size such as 20g", err)
+		return 0, fail.New(fail.FlagInvalid, fmt.Sprintf("read --disk-size %q", text), "%w; use a size such as 20g", err).About("disk-size")
 	}
 	if bytes < MinDiskBytes {
-		return 0, fail.New(fail.FlagInvalid, fmt.Sprintf("read --disk-size %q", text), "the disk needs at least 20g; it is sparse and takes only what is used")
+		return 0, fail.New(fail.FlagInvalid, fmt.Sprintf("read --disk-size %q", text), "the disk needs at least 20g; it is sparse and takes only what is used").About("disk-size")
 	}
 	return bytes, nil
 }
@@ -173,7 +174,7 @@ func CPUs(text string, facts host.Facts) (int, error) {
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil {
-		return 0, fail.New(fail.FlagInvalid, fmt.Sprintf("read --cpus %q", text), "it is not a number; use one such as 2, or max")
+		return 0, fail.New(fail.FlagInvalid, fmt.Sprintf("read --cpus %q", text), "it is not a number; use one such as 2, or max").About("cpus")
 	}
 	return n, nil
 }
@@ -218,11 +219,11 @@ func Validate(c Cluster, facts host.Facts, force bool) error {
 	problems := []error{ValidateProfile(c.Profile)}
 	if c.MemoryMiB < MinMemoryMiB {
 		problems = append(problems, fail.New(fail.MemoryTooSmall, op, "--memory %d is less than the %d MiB that Kubernetes needs", c.MemoryMiB, MinMemoryMiB).
-			WithNext("skiff start -p %s --memory %d", c.Profile, DefaultMemoryMiB(facts)))
+			WithNext("skiff start -p %s --memory %d", c.Profile, DefaultMemoryMiB(facts)).Retry("memory", strconv.Itoa(DefaultMemoryMiB(facts))))
 	}
 	if c.CPUs < MinCPUs {
 		problems = append(problems, fail.New(fail.CPUsTooFew, op, "--cpus %d is less than the %d that Kubernetes needs", c.CPUs, MinCPUs).
-			WithNext("skiff start -p %s --cpus %d", c.Profile, MinCPUs))
+			WithNext("skiff start -p %s --cpus %d", c.Profile, MinCPUs).Retry("cpus", strconv.Itoa(MinCPUs)))
 	}
 	if c.DiskBytes < MinDiskBytes {
 		problems = append(problems, fail.New(fail.FlagInvalid, op, "--disk-size is less than 20g"))
@@ -239,11 +240,11 @@ func carries(c Cluster, facts host.Facts) error {
 	var problems []error
 	if most := facts.MemoryMiB - ReservedMiB(facts); facts.MemoryMiB > 0 && c.MemoryMiB > most {
 		problems = append(problems, fail.New(fail.HostMemoryLow, op, "--memory %d is more than this host can give: it has %d MiB and keeps %d for itself", c.MemoryMiB, facts.MemoryMiB, ReservedMiB(facts)).
-			WithNext("skiff start -p %s --memory %d", c.Profile, max(most, MinMemoryMiB)))
+			WithNext("skiff start -p %s --memory %d", c.Profile, max(most, MinMemoryMiB)).Retry("memory", strconv.Itoa(max(most, MinMemoryMiB))))
 	}
 	if c.CPUs > facts.CPUs {
 		problems = append(problems, fail.New(fail.HostCPUsLow, op, "--cpus %d is more than the %d that this host has", c.CPUs, facts.CPUs).
-			WithNext("skiff start -p %s --cpus %d", c.Profile, max(facts.CPUs, MinCPUs)))
+			WithNext("skiff start -p %s --cpus %d", c.Profile, max(facts.CPUs, MinCPUs)).Retry("cpus", strconv.Itoa(max(facts.CPUs, MinCPUs))))
 	}
 	return errors.Join(problems...)
 }

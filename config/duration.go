@@ -59,7 +59,7 @@ func AutoPause(text string) (time.Duration, error) {
 		err = fmt.Errorf("it is less than %s", Duration(MinAutoPause))
 	}
 	if err != nil {
-		return 0, fail.New(fail.FlagInvalid, fmt.Sprintf("read --auto-pause %q", text), "%w", err)
+		return 0, fail.New(fail.FlagInvalid, fmt.Sprintf("read --auto-pause %q", text), "%w", err).About("auto-pause")
 	}
 	return limit, nil
 }
@@ -85,7 +85,7 @@ func CertExpiration(text string) (time.Duration, error) {
 		err = fmt.Errorf("it is more than %s, 10 years, for which the authorities are valid", Duration(MaxCertExpiration))
 	}
 	if err != nil {
-		return 0, fail.New(fail.FlagInvalid, fmt.Sprintf("read --cert-expiration %q", text), "%w", err)
+		return 0, fail.New(fail.FlagInvalid, fmt.Sprintf("read --cert-expiration %q", text), "%w", err).About("cert-expiration")
 	}
 	return life, nil
 }

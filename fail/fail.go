@@ -15,6 +15,10 @@ type Error struct {
 	Hint   string // what to do about it, one sentence; empty: the advice of the table
 	Next   string // the one command to run next; may be empty
 	Output string // last lines of what a command printed; may be empty
+
+	Flag    string // long name of the flag whose value is to blame; may be empty
+	Again   bool   // the same command works once Flag is Instead, or is left out when that is empty
+	Instead string
 }
 
 func (e *Error) Error() string {
@@ -51,6 +55,26 @@ func (e *Error) WithHint(format string, args ...any) *Error {
 func (e *Error) WithOutput(output string) *Error {
 	e.Output = output
 	return e
+}
+
+// About says that the value of a flag, by its long name, is to blame, wherever that value comes from, and returns e.
+func (e *Error) About(flag string) *Error {
+	e.Flag = flag
+	return e
+}
+
+// Retry says that the same command works once the flag has the value instead, or is left out when that is empty, and returns e.
+func (e *Error) Retry(flag, instead string) *Error {
+	e.Flag, e.Again, e.Instead = flag, true, instead
+	return e
+}
+
+// About is Error.About for an error that may be or wrap one, and may be nil.
+func About(err error, flag string) error {
+	if known, ok := errors.AsType[*Error](err); ok && known.Flag == "" {
+		known.Flag = flag
+	}
+	return err
 }
 
 // Is reports whether err, or an error that it wraps, has the given ID.

@@ -58,6 +58,7 @@ const (
 	MachineTooSmall       ID = "MACHINE_TOO_SMALL"
 	KubeconfigUnreadable  ID = "KUBECONFIG_UNREADABLE"
 	KubeconfigNotWritable ID = "KUBECONFIG_NOT_WRITABLE"
+	OutputFailed          ID = "OUTPUT_FAILED"
 	ClusterNotFound       ID = "CLUSTER_NOT_FOUND"
 	AddonNotFound         ID = "ADDON_NOT_FOUND"
 	SnapshotNotFound      ID = "SNAPSHOT_NOT_FOUND"
@@ -113,6 +114,7 @@ func Table() []Kind {
 		{MachineUnsuitable, CodeHost, "The machine lacks what Kubernetes or skiff needs.", "The message says what; nothing was changed on the machine."},
 		{KubeconfigUnreadable, CodeHost, "The kubeconfig exists and cannot be read or parsed.", "Mend the file or set KUBECONFIG to another; it was not changed."},
 		{KubeconfigNotWritable, CodeHost, "The kubeconfig cannot be written.", "Mend owner and mode of the file; nothing was changed."},
+		{OutputFailed, CodeHost, "What the command prints could not be written.", "See that there is room where it goes; the command itself did its work."},
 		{ClusterNotFound, CodeNotFound, "There is no cluster of that name.", "List the clusters, or start one."},
 		{AddonNotFound, CodeNotFound, "No addon has that name.", "Run `skiff addons list`."},
 		{SnapshotNotFound, CodeNotFound, "The cluster has no snapshot of that name.", "Run `skiff snapshot list`."},

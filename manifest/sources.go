@@ -88,8 +88,8 @@ func read(in Input, file string) ([]Source, error) {
 		switch {
 		case errors.Is(err, errTooLong):
 			return nil, unreadable("stdin", err)
-		case err != nil:
-			return nil, fmt.Errorf("read standard input: %w", err)
+		case err != nil: // a folder, as of "< manifests/"
+			return nil, unreadable("stdin", err)
 		}
 		return []Source{{Name: "stdin", Data: data}}, nil
 	}
@@ -115,6 +115,12 @@ func readFile(path string) ([]byte, error) {
 	}
 	defer func() { _ = file.Close() }()
 	return limited(file)
+}
+
+// Blank reports whether a manifest has no object: nothing but white space, comments and markers of documents.
+func Blank(manifest []byte) bool {
+	parts, err := split(manifest)
+	return err == nil && !slices.ContainsFunc(parts, func(p part) bool { return !p.blank() })
 }
 
 // errTooLong says that what was read cannot be a manifest. An API server takes objects of 3 MiB at most (apiserver,

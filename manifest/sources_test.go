@@ -131,3 +131,16 @@ func TestKubectl(t *testing.T) {
 		})
 	}
 }
+
+// TestStdinFolder: a folder as standard input, as of "< manifests/", is the user's mistake.
+func TestStdinFolder(t *testing.T) {
+	t.Parallel()
+	folder, err := os.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = folder.Close() }()
+	if _, err := manifest.Sources(t.Context(), manifest.Input{Files: []string{"-"}, Stdin: folder}); !fail.Is(err, fail.ManifestInvalid) {
+		t.Errorf("got error %v, want %s", err, fail.ManifestInvalid)
+	}
+}

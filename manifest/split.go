@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"strings"
 
@@ -163,7 +162,7 @@ func (p part) object() (map[string]any, error) {
 	decoder.UseNumber() // a float64 would round large whole numbers
 	var object map[string]any
 	if err := decoder.Decode(&object); err != nil {
-		return nil, fmt.Errorf("not a Kubernetes object: %w", err)
+		return nil, errors.New("not a Kubernetes object, which has fields such as kind")
 	}
 	if object == nil {
 		return nil, errors.New("not a Kubernetes object: null")

@@ -24,7 +24,7 @@ func checkURI(uri string) error {
 		return nil
 	}
 	return fail.New(fail.LibvirtURIInvalid, "use libvirt at "+uri, "it is not the QEMU of this host").
-		WithHint("Use %s or %s.", SessionURI, SystemURI)
+		WithHint("Use %s or %s.", SessionURI, SystemURI).About("libvirt-uri")
 }
 
 // ofSystem reports whether a URI is of the libvirt of the host, and not of the user's.

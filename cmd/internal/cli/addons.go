@@ -25,6 +25,11 @@ func (a *app) addonsList() *cobra.Command {
 		Example:     `  skiff addons list -o json`,
 		Annotations: map[string]string{annotationFormats: "table json yaml"},
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if a.settings.from("profile") >= fromEnv { // without one that was named it is the catalog that is asked for
+				if _, err := a.manager().Load(a.profile()); err != nil {
+					return err
+				}
+			}
 			list, err := a.manager().Addons(cmd.Context(), a.profile())
 			if err != nil {
 				return err

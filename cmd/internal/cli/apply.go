@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -35,6 +36,14 @@ func (a *app) raised(ctx context.Context, s sources, tool string, convert bool) 
 	})
 	if err != nil {
 		return nil, err
+	}
+	if !slices.ContainsFunc(found, func(source manifest.Source) bool { return !manifest.Blank(source.Data) }) {
+		var names []string
+		for _, source := range found {
+			names = append(names, source.Name)
+		}
+		return nil, fail.New(fail.ManifestInvalid, "read manifest "+strings.Join(names, ", "), "there are no objects in it").
+			WithHint("Is it the right file? One that is piped in may have come to nothing.")
 	}
 	var manifests [][]byte
 	for _, source := range found {

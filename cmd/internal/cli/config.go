@@ -13,8 +13,8 @@ import (
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
 
-	"github.com/skiff-k8s/skiff/config"
 	"github.com/skiff-k8s/skiff/fail"
+	"github.com/skiff-k8s/skiff/machine"
 	"github.com/skiff-k8s/skiff/store"
 )
 
@@ -38,7 +38,10 @@ func (a *app) config() *cobra.Command {
 		Use: "set KEY VALUE", Short: "Write a setting, for clusters made from now on", Args: countArgs(2, 2), ValidArgsFunction: completeKeys,
 		Example: `  skiff config set memory 4g`,
 		RunE: func(_ *cobra.Command, args []string) error {
-			if err := errors.Join(knownKey(args[0]), a.goodValue(args[0], args[1])); err != nil {
+			if err := knownKey(args[0]); err != nil {
+				return err
+			}
+			if err := a.goodSetting(args[0], args[1]); err != nil {
 				return err
 			}
 			return editSettings(a.settings.path, args[0], &args[1])
@@ -48,8 +51,11 @@ func (a *app) config() *cobra.Command {
 		Use: "unset KEY", Short: "Take a setting out; the default returns", Args: countArgs(1, 1), ValidArgsFunction: completeKeys,
 		Example: `  skiff config unset memory`,
 		RunE: func(_ *cobra.Command, args []string) error {
-			if err := knownKey(args[0]); err != nil {
-				return err
+			in := func(one wrong) bool { return strings.EqualFold(one.key, args[0]) }
+			if !slices.ContainsFunc(a.settings.wrong, in) { // what is wrong can be taken out, whatever it is called
+				if err := knownKey(args[0]); err != nil {
+					return err
+				}
 			}
 			return editSettings(a.settings.path, args[0], nil)
 		},
@@ -88,37 +94,9 @@ func (a *app) configView() *cobra.Command {
 
 func knownKey(key string) error {
 	if known := settingKeys(); !slices.Contains(known, key) {
-		return unknownKey("of skiff", key, known)
+		return unknownKey("of skiff", key, known).WithNext("skiff config view")
 	}
 	return nil
-}
-
-// goodValue refuses what start would refuse as well.
-func (a *app) goodValue(key, value string) error {
-	var err error
-	switch facts := a.deps.Facts(); key {
-	case "profile":
-		err = config.ValidateProfile(value)
-	case "memory":
-		_, err = config.Memory(value, facts)
-	case "cpus":
-		_, err = config.CPUs(value, facts)
-	case "disk-size":
-		_, err = config.Disk(value)
-	case "driver":
-		if value != "auto" {
-			_, err = a.deps.Drivers(a.ctx, a.home)(value)
-		}
-	case "warm-spare":
-		_, err = warmSpare(value)
-	case "wait":
-		_, err = noWait(words(value))
-	default:
-		if err = checkSetting(key, value); err != nil {
-			err = fail.New(fail.FlagInvalid, fmt.Sprintf("set %s to %q", key, value), "%w", err)
-		}
-	}
-	return err
 }
 
 func completeKeys(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
@@ -135,10 +113,15 @@ func editSettings(path, key string, value *string) error {
 		return fail.New(fail.ConfigInvalid, "read settings", "%w", err)
 	}
 	var document yaml.Node
-	if err := yaml.Unmarshal(content, &document); err != nil {
-		return fail.New(fail.ConfigInvalid, "read settings "+path, "%w", err)
+	if _, err := mapping(content); err != nil {
+		return fail.New(fail.ConfigInvalid, "change settings "+path, "%w", err).
+			WithHint("Mend the place that the message names, or put the file aside to return to the defaults.").
+			WithNext("mv %s %s", machine.Quote(path), machine.Quote(path+".bad"))
 	}
-	if len(document.Content) == 0 {
+	if err := yaml.Unmarshal(content, &document); err != nil {
+		return fail.New(fail.ConfigInvalid, "change settings "+path, "%w", err)
+	}
+	if len(document.Content) == 0 || document.Content[0].Kind != yaml.MappingNode {
 		document = yaml.Node{Kind: yaml.DocumentNode, Content: []*yaml.Node{{Kind: yaml.MappingNode}}}
 	}
 	edit(document.Content[0], key, value)
@@ -151,18 +134,22 @@ func editSettings(path, key string, value *string) error {
 	return store.Write(path, out.Bytes(), 0o600)
 }
 
-// edit changes one key of a YAML mapping. A value with commas becomes a list where the flag of that name is one.
+// edit changes one key of a YAML mapping, wherever and as often as it is there. A value with commas becomes a list where the flag of that name is one.
 func edit(mapping *yaml.Node, key string, value *string) {
-	at := -1
+	var places []int
 	for i := 0; i+1 < len(mapping.Content); i += 2 {
-		if mapping.Content[i].Value == key {
-			at = i
+		if strings.EqualFold(mapping.Content[i].Value, key) {
+			places = append(places, i)
 		}
 	}
+	keep := 0
+	if value != nil {
+		keep = min(1, len(places))
+	}
+	for _, i := range slices.Backward(places[keep:]) {
+		mapping.Content = slices.Delete(mapping.Content, i, i+2)
+	}
 	if value == nil {
-		if at >= 0 {
-			mapping.Content = slices.Delete(mapping.Content, at, at+2)
-		}
 		return
 	}
 	node := &yaml.Node{Kind: yaml.ScalarNode, Value: *value}
@@ -172,7 +159,8 @@ func edit(mapping *yaml.Node, key string, value *string) {
 			node.Content = append(node.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: word})
 		}
 	}
-	if at >= 0 {
+	if keep > 0 {
+		at := places[0]
 		node.LineComment = mapping.Content[at+1].LineComment
 		mapping.Content[at+1] = node
 		return

@@ -4,12 +4,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/skiff-k8s/skiff/cluster"
 	"github.com/skiff-k8s/skiff/fail"
+	"github.com/skiff-k8s/skiff/machine"
 )
 
 func (a *app) image() *cobra.Command {
@@ -38,7 +43,7 @@ whole. An image of a name that the cluster has already takes that name. Names an
 				from = args[0]
 				file, bytes, err := openArchive(from)
 				if err != nil {
-					return fail.New(fail.FlagInvalid, "load images from "+from, "%w", err)
+					return a.noArchive(from, err)
 				}
 				defer func() { _ = file.Close() }()
 				archive, size = file, bytes
@@ -50,6 +55,23 @@ whole. An image of a name that the cluster has already takes that name. Names an
 			return a.out.Data(loaded, func(w io.Writer) error { return writeImages(w, loaded) })
 		},
 	}
+}
+
+// noArchive says that there is no archive of that name. Who names an image, as with other tools, is told how to make one of it.
+func (a *app) noArchive(name string, err error) error {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return fail.New(fail.FlagInvalid, "load images from "+name, "%w", err)
+	}
+	failure := fail.New(fail.FlagInvalid, "load images from "+name, "there is no file of that name").
+		WithHint("Images are loaded from archives, as `docker save` and `podman save` write them.")
+	if strings.HasPrefix(name, ".") || strings.HasPrefix(name, "/") || slices.Contains([]string{".tar", ".gz", ".tgz", ".zst"}, filepath.Ext(name)) {
+		return failure
+	}
+	own := ""
+	if a.settings.from("profile") == fromFlag {
+		own = "-p " + a.profile() + " "
+	}
+	return failure.WithNext("docker save %s | skiff image load %s-", machine.Quote(name), own)
 }
 
 // openArchive opens a file or a named pipe, which has no size.

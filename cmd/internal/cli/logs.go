@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/skiff-k8s/skiff/cluster"
+	"github.com/skiff-k8s/skiff/cmd/internal/ui"
 	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/machine"
 )
@@ -79,7 +80,12 @@ func (a *app) runLogs(ctx context.Context, o logOptions) error {
 		defer func() { _ = file.Close() }()
 		to = file
 	}
-	return show(ctx, to, sources, vm, o)
+	out := &ui.Output{To: to}
+	err = show(ctx, out, sources, vm, o)
+	if out.Err() != nil {
+		return out.Err()
+	}
+	return err
 }
 
 // only returns the log of a step. The parts of bringing Kubernetes up, which errors name, share the log of that step.
@@ -209,7 +215,7 @@ func grow(ctx context.Context, path string, at int64, w *prefixer) {
 	}
 }
 
-// prefixer writes whole lines, each behind a prefix. Several may share a writer.
+// prefixer writes whole lines, each behind a prefix, and nothing of what would steer a terminal. Several may share a writer.
 type prefixer struct {
 	w      io.Writer
 	lock   *sync.Mutex
@@ -234,7 +240,7 @@ func (p *prefixer) Write(content []byte) (int, error) {
 func (p *prefixer) print(line []byte) error {
 	p.lock.Lock()
 	defer p.lock.Unlock()
-	_, err := fmt.Fprintf(p.w, "%s%s\n", p.prefix, bytes.TrimRight(line, "\r"))
+	_, err := fmt.Fprintf(p.w, "%s%s\n", p.prefix, ui.Clean(line))
 	return err
 }
 

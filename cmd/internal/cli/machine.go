@@ -45,33 +45,49 @@ func (a *app) existing(asked func(key string) bool) (*config.SSH, error) {
 	s := a.settings
 	target := &config.SSH{User: s.text("ssh-user")}
 	var problems []error
-	refuse := func(key string, err error) {
-		problems = append(problems, fail.New(fail.FlagInvalid, fmt.Sprintf("read --%s %q", key, s.text(key)), "%w", err))
-	}
 	if text := s.text("ssh-ip-address"); text != "" {
-		address, err := netip.ParseAddr(text)
-		if err != nil {
-			refuse("ssh-ip-address", errors.New("it is not an IP address, such as 192.0.2.7"))
-		}
-		port, err := strconv.ParseUint(s.text("ssh-port"), 10, 16)
-		if err != nil || port == 0 {
-			refuse("ssh-port", errors.New("a port is a number from 1 to 65535"))
-		}
-		target.Address = netip.AddrPortFrom(address.Unmap(), uint16(port))
+		address, badAddress := sshAddress(text)
+		port, badPort := sshPort(s.text("ssh-port"))
+		problems = append(problems, badAddress, badPort, config.CheckUser(target.User))
+		target.Address = netip.AddrPortFrom(address, port)
 	} else if asked("ssh-user") || asked("ssh-port") {
-		refuse("ssh-ip-address", errors.New("--ssh-user and --ssh-port say how the machine is reached, and this flag which it is"))
+		problems = append(problems, badValue("ssh-ip-address", text, errors.New("--ssh-user and --ssh-port say how the machine is reached, and this flag which it is")))
 	}
 	if text := s.text("ssh-key"); text != "" {
-		path, err := filepath.Abs(text)
-		if err == nil {
-			err = checkKey(path)
-		}
-		if err != nil {
-			refuse("ssh-key", err)
-		}
-		target.KeyFile = path
+		var err error
+		target.KeyFile, err = sshKey(text)
+		problems = append(problems, err)
 	}
 	return target, errors.Join(problems...)
+}
+
+// sshAddress reads --ssh-ip-address.
+func sshAddress(text string) (netip.Addr, error) {
+	address, err := netip.ParseAddr(text)
+	if err != nil {
+		return address, badValue("ssh-ip-address", text, errors.New("it is not an IP address, such as 192.0.2.7"))
+	}
+	return address.Unmap(), nil
+}
+
+// sshPort reads --ssh-port.
+func sshPort(text string) (uint16, error) {
+	port, err := strconv.ParseUint(text, 10, 16)
+	if err != nil || port == 0 {
+		return 0, badValue("ssh-port", text, errors.New("a port is a number from 1 to 65535"))
+	}
+	return uint16(port), nil
+}
+
+// sshKey reads --ssh-key, and the file.
+func sshKey(text string) (path string, err error) {
+	if path, err = filepath.Abs(text); err == nil {
+		err = checkKey(path)
+	}
+	if err != nil {
+		return path, badValue("ssh-key", text, err)
+	}
+	return path, nil
 }
 
 // checkKey refuses what is not a private key that can be used without asking.

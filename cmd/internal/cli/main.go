@@ -14,6 +14,7 @@ import (
 
 	"github.com/skiff-k8s/skiff/cluster"
 	"github.com/skiff-k8s/skiff/cmd/internal/ui"
+	"github.com/skiff-k8s/skiff/config"
 	"github.com/skiff-k8s/skiff/drivers"
 	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/internal/host"
@@ -56,11 +57,17 @@ func Main(ctx context.Context, args []string, streams Streams, deps Deps) int {
 	ctx, stop := untilSignal(ctx)
 	defer stop()
 
-	a := &app{deps: deps, streams: streams, command: strings.Join(append([]string{"skiff"}, args...), " "), ctx: ctx}
+	a := &app{deps: deps, streams: streams, args: args, command: strings.Join(append([]string{"skiff"}, args...), " "), ctx: ctx}
 	a.out = ui.New(streams, ui.Options{Env: deps.Env})
 	root := a.root() //nolint:contextcheck // commands get it from cobra
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		err = a.helpProblem
+	}
+	if failed := a.written.Err(); failed != nil && !fail.Known(err) {
+		err = failed
+	}
 	a.out.Close()
 	return a.code(ctx, cmd, err)
 }
@@ -77,6 +84,7 @@ func (a *app) code(ctx context.Context, cmd *cobra.Command, err error) int {
 	if ctx.Err() != nil && !fail.Is(err, fail.Interrupted) {
 		err = fail.New(fail.Interrupted, cmd.CommandPath(), "%w", context.Cause(ctx))
 	}
+	a.explain(cmd, err)
 	code := a.out.Fail(err)
 	if cmd.Name() == statusName {
 		return statusCannotTell + code
@@ -86,14 +94,19 @@ func (a *app) code(ctx context.Context, cmd *cobra.Command, err error) int {
 
 // app is one run of skiff.
 type app struct {
-	deps     Deps
-	streams  Streams
-	command  string          // as it was typed; locks show it
-	ctx      context.Context //nolint:containedctx // of the whole run; drivers are looked for in it
-	flags    globals
-	settings *settings
-	home     store.Home
-	out      *ui.Printer
+	deps        Deps
+	streams     Streams
+	args        []string
+	command     string          // as it was typed; locks show it
+	ctx         context.Context //nolint:containedctx // of the whole run; drivers are looked for in it
+	flags       globals
+	settings    *settings
+	helpProblem error      // of a command whose help was asked for
+	written     *ui.Output // what cobra prints by itself
+	completing  bool       // a shell asks what a word may become
+	exists      bool       // there is a cluster already, whose settings are not those of the settings file
+	home        store.Home
+	out         *ui.Printer
 }
 
 // globals are the flags of every command.
@@ -121,8 +134,16 @@ func (a *app) prepare(cmd *cobra.Command) error {
 	if a.home, err = store.Locate(a.deps.Env); err != nil {
 		return fail.New(fail.FlagInvalid, "find skiff's folder", "%w", err)
 	}
-	a.settings, err = readSettings(a.home, a.flags.config, a.deps.Env, cmd.Flags())
-	return err
+	if a.settings, err = readSettings(a.home, a.flags.config, a.deps.Env, cmd.Flags()); err != nil {
+		return err
+	}
+	if slices.Contains([]string{cobra.ShellCompRequestCmd, cobra.ShellCompNoDescRequestCmd}, cmd.Name()) {
+		a.completing = true // the command whose words are completed is prepared too
+	}
+	if err := a.settle(cmd); err != nil || a.completing || !cmd.HasParent() {
+		return err
+	}
+	return fail.About(config.ValidateProfile(a.profile()), "profile")
 }
 
 // profile is the cluster to act on.

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/skiff-k8s/skiff/cluster"
+	"github.com/skiff-k8s/skiff/cmd/internal/ui"
 	"github.com/skiff-k8s/skiff/config"
 	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/provision/kubeconfig"
@@ -141,7 +142,7 @@ func writeProfiles(w io.Writer, list profileList) error {
 		return err
 	}
 	for _, one := range list.Invalid {
-		if _, err := fmt.Fprintf(w, "%s: %s\n", one.Name, one.Error); err != nil {
+		if _, err := fmt.Fprintf(w, "%s: %s\n", one.Name, ui.Clean([]byte(one.Error))); err != nil {
 			return err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/skiff-k8s/skiff/cmd/internal/ui"
 	"github.com/skiff-k8s/skiff/fail"
 )
 
@@ -43,7 +44,11 @@ It needs no root, no Docker and, once the guest image is there, no network.`,
 			return a.prepare(cmd)
 		},
 	}
-	root.SetOut(a.streams.Out)
+	a.written = &ui.Output{To: a.streams.Out}
+	root.SetOut(a.written)
+	root.Version = a.deps.Version
+	root.SetVersionTemplate("skiff {{.Version}}\n")
+	root.Flags().Bool("version", false, "print the version of skiff; the command version tells more")
 	root.SetErr(a.streams.Err)
 	root.SetIn(a.streams.In)
 	root.SetFlagErrorFunc(flagError)
@@ -71,6 +76,7 @@ It needs no root, no Docker and, once the guest image is there, no network.`,
 			root.AddCommand(command)
 		}
 	}
+	a.helpCommands(root)
 	return root
 }
 
@@ -128,6 +134,9 @@ func flagError(cmd *cobra.Command, err error) error {
 			}
 		})
 		hint = didYouMean("--"+absent.GetSpecifiedName(), names, hint)
+	}
+	if bad, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		return badValue(bad.GetFlag().Name, bad.GetValue(), plainly(bad.GetFlag(), bad.Unwrap())).WithHint("%s", hint).WithNext("%s --help", cmd.CommandPath())
 	}
 	return fail.New(fail.FlagInvalid, cmd.CommandPath(), "%w", err).WithHint("%s", hint).WithNext("%s --help", cmd.CommandPath())
 }

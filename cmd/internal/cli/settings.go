@@ -8,10 +8,14 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"github.com/spf13/viper"
+	"go.yaml.in/yaml/v3"
 
+	"github.com/skiff-k8s/skiff/config"
 	"github.com/skiff-k8s/skiff/fail"
+	"github.com/skiff-k8s/skiff/machine"
 	"github.com/skiff-k8s/skiff/store"
 )
 
@@ -32,6 +36,7 @@ type settings struct {
 	flags *pflag.FlagSet
 	env   map[string]bool // keys that the environment sets
 	path  string
+	wrong []wrong // what is not good in the settings file
 }
 
 // settingKeys are the names that the settings file may have: those of start's flags, and the profile. What a single start
@@ -47,10 +52,10 @@ func settingKeys() []string {
 	return keys
 }
 
-// readSettings reads the settings file (the one at path when it is not empty), the environment and the parsed flags.
+// readSettings reads the settings file (the one at path when it is not empty), the environment and the parsed flags. What is
+// wrong in the file is left out and noted; what is wrong elsewhere is the error.
 func readSettings(home store.Home, path string, env func(string) string, flags *pflag.FlagSet) (*settings, error) {
 	s := &settings{viper: viper.New(), flags: flags, env: map[string]bool{}, path: path}
-	s.viper.SetConfigType("yaml")
 	if s.path == "" {
 		s.path = env("SKIFF_CONFIG")
 	}
@@ -79,44 +84,90 @@ func envName(key string) string { return "SKIFF_" + strings.ToUpper(strings.Repl
 
 // readFile reads the settings file. One that nobody named need not exist.
 func (s *settings) readFile(named bool) error {
-	file, err := os.Open(s.path)
-	if errors.Is(err, fs.ErrNotExist) && !named {
-		return nil
-	}
-	if err != nil {
+	content, err := os.ReadFile(s.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if !named {
+			return nil
+		}
 		return fail.New(fail.ConfigInvalid, "read settings", "%w", err)
 	}
-	defer func() { _ = file.Close() }()
-	if err := s.viper.ReadConfig(file); err != nil {
-		return fail.New(fail.ConfigInvalid, "read settings "+s.path, "%w", err)
+	if err != nil {
+		s.wrong = []wrong{{err: fail.New(fail.ConfigInvalid, "read settings", "%w", err)}}
+		return nil
+	}
+	values, err := mapping(content)
+	if err != nil {
+		s.wrong = []wrong{{err: fail.New(fail.ConfigInvalid, "read settings "+s.path, "%w", err).
+			WithHint("Mend the place that the message names, or put the file aside to return to the defaults.").
+			WithNext("mv %s %s", machine.Quote(s.path), machine.Quote(s.path+".bad"))}}
+		return nil
 	}
 	known := settingKeys()
-	var problems []error
-	for key, value := range s.viper.AllSettings() {
-		if !slices.Contains(known, key) {
-			problems = append(problems, unknownKey(s.path, key, known))
-			continue
-		}
-		if err := checkSetting(key, value); err != nil {
-			problems = append(problems, fail.New(fail.ConfigInvalid, fmt.Sprintf("read settings %s: %s", s.path, key), "%w", err))
+	good := map[string]any{}
+	for i := 0; i+1 < len(values); i += 2 {
+		key := values[i].Value
+		err := s.readValue(key, strings.ToLower(key), values[i+1], known, good)
+		if err != nil {
+			s.wrong = append(s.wrong, wrong{key, err})
 		}
 	}
-	slices.SortFunc(problems, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
-	return errors.Join(problems...)
+	return s.viper.MergeConfigMap(good)
 }
 
-func unknownKey(where, key string, known []string) error {
+// readValue reads one value of the settings file into good.
+func (s *settings) readValue(written, key string, node *yaml.Node, known []string, good map[string]any) error {
+	if !slices.Contains(known, key) {
+		return unknownKey(s.path, written, known)
+	}
+	var value any
+	err := node.Decode(&value)
+	if _, nested := value.(map[string]any); err == nil && nested {
+		err = errors.New("it has settings of its own below it, and is a value or a list")
+	}
+	if err == nil && value == nil {
+		return nil
+	}
+	if _, twice := good[key]; err == nil && twice {
+		err = errors.New("it is there more than once")
+	}
+	if err == nil {
+		err = errors.Unwrap(goodValue(key, value))
+	}
+	if err == nil && key == "profile" {
+		err = errors.Unwrap(config.ValidateProfile(strings.Join(words(value), ",")))
+	}
+	if err != nil {
+		return fail.New(fail.ConfigInvalid, fmt.Sprintf("read settings %s: %s", s.path, key), "%w", err).
+			WithHint("Without that line the default returns.")
+	}
+	good[key] = value
+	return nil
+}
+
+// mapping returns keys and values of a settings file, one after the other; none of an empty one.
+func mapping(content []byte) ([]*yaml.Node, error) {
+	var document yaml.Node
+	if err := yaml.Unmarshal(content, &document); err != nil {
+		return nil, fmt.Errorf("it is not YAML: %s", strings.TrimPrefix(err.Error(), "yaml: "))
+	}
+	if len(document.Content) == 0 || document.Content[0].Tag == "!!null" {
+		return nil, nil
+	}
+	if document.Content[0].Kind != yaml.MappingNode {
+		return nil, errors.New("it has no lines such as \"memory: 4g\"")
+	}
+	return document.Content[0].Content, nil
+}
+
+// wrong is something in the settings file that was left out.
+type wrong struct {
+	key string // as it is written; empty: it is the whole file
+	err error
+}
+
+func unknownKey(where, key string, known []string) *fail.Error {
 	return fail.New(fail.ConfigUnknownKey, "read settings "+where, "there is no setting %q", key).
-		WithHint("%s", didYouMean(key, known, "The settings are: "+strings.Join(known, ", ")+".")).WithNext("skiff config view")
-}
-
-// checkSetting tries a value on the flag of the same name.
-func checkSetting(key string, value any) error {
-	flag := startFlags().Lookup(key)
-	if flag == nil {
-		return nil // the profile, which is checked when it is used
-	}
-	return flag.Value.Set(strings.Join(words(value), ","))
+		WithHint("%s", didYouMean(key, known, "The settings are: "+strings.Join(known, ", ")+"."))
 }
 
 // readEnv takes a value of the environment, unless a flag says otherwise.
@@ -124,8 +175,9 @@ func (s *settings) readEnv(key, value string) error {
 	if flag := s.flags.Lookup(key); value == "" || flag != nil && flag.Changed {
 		return nil
 	}
-	if err := checkSetting(key, value); err != nil {
-		return fail.New(fail.FlagInvalid, "read "+envName(key), "%w", err)
+	if err := goodValue(key, value); err != nil {
+		return fail.New(fail.FlagInvalid, fmt.Sprintf("read %s=%s", envName(key), machine.Quote(value)), "%w", errors.Unwrap(err)).
+			WithHint("Give it a value that --%s takes, or take it out of the environment.", key)
 	}
 	s.env[key] = true
 	s.viper.Set(key, value)
@@ -153,31 +205,51 @@ func (s *settings) yes(key string) bool { return s.viper.GetBool(key) }
 // list returns a value with several words; in the environment they are separated by commas, unless a word may have some.
 func (s *settings) list(key string) []string {
 	value := s.viper.Get(key)
-	if text, ok := value.(string); ok && text != "" && takesCommas(key) {
-		return []string{text}
+	if text, ok := value.(string); ok && text != "" {
+		return listOf(key, text)
 	}
 	return words(value)
 }
 
-// takesCommas reports whether a single word of a setting may have commas in it.
-func takesCommas(key string) bool {
-	flag := startFlags().Lookup(key)
-	return flag != nil && flag.Value.Type() == "stringArray"
+// onlyReads reports whether a command changes nothing, so that it can do its work also where the settings file is not as it
+// should be; and those that mend the file.
+func onlyReads(cmd *cobra.Command) bool {
+	path := strings.Fields(cmd.CommandPath())[1:]
+	if len(path) == 0 || cmd.HasSubCommands() && path[0] != "profile" {
+		return true
+	}
+	switch path[0] {
+	case "config", "help", "completion", cobra.ShellCompRequestCmd, cobra.ShellCompNoDescRequestCmd,
+		"status", "ip", "version", "doctor", "drivers", "logs", "convert":
+		return true
+	}
+	return len(path) == 2 && path[1] == "list"
 }
 
-// words takes a value of a YAML file, a variable or a flag apart.
-func words(value any) []string {
-	var list []string
-	switch value := value.(type) {
-	case nil:
-	case []string:
-		list = value
-	case []any:
-		for _, one := range value {
-			list = append(list, fmt.Sprint(one))
+// settle deals with what is wrong in the settings file: a command that only reads warns of it, others are refused.
+func (a *app) settle(cmd *cobra.Command) error {
+	problems := make([]error, 0, len(a.settings.wrong))
+	for _, one := range a.settings.wrong {
+		if failure, ok := errors.AsType[*fail.Error](one.err); ok && one.key != "" {
+			failure.Next = a.configCommand("unset", one.key)
 		}
-	default:
-		list = strings.Split(fmt.Sprint(value), ",")
+		problems = append(problems, one.err)
 	}
-	return slices.DeleteFunc(slices.Clone(list), func(word string) bool { return strings.TrimSpace(word) == "" })
+	switch {
+	case !onlyReads(cmd) && !a.completing:
+		return errors.Join(problems...)
+	case a.completing || slices.Contains([]string{"help", "completion"}, strings.Fields(cmd.CommandPath() + " .")[1]):
+		return nil // what they print is for a shell, or for somebody who asks for something else
+	}
+	for _, failure := range failuresIn(errors.Join(problems...)) {
+		text := failure.Error() + "; it is left out."
+		if strings.HasPrefix(failure.Hint, "Did you mean") {
+			text += " " + failure.Hint
+		}
+		if failure.Next != "" {
+			text += fmt.Sprintf(" To mend it: `%s`", failure.Next)
+		}
+		a.out.Warn("", "%s", text)
+	}
+	return nil
 }

@@ -1,10 +1,13 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -33,6 +36,9 @@ than a second. Without NAME the snapshot is named after the time. Its name and s
   skiff snapshot save clean --description "before the upgrade"`,
 		Annotations: map[string]string{annotationFormats: "json yaml"},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if strings.ContainsFunc(description, unicode.IsControl) {
+				return badValue("description", description, errors.New("it has control characters; it is one line of text"))
+			}
 			options := cluster.SaveOptions{Profile: a.profile(), Description: description}
 			if len(args) == 1 {
 				options.Name = args[0]
@@ -123,7 +129,7 @@ func writeSnapshots(w io.Writer, list []cluster.Snapshot) error {
 		case one.Running:
 			state = cluster.Running
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", one.Name, one.Created.Local().Format(time.DateTime), mebibytes(one.Size), one.KubernetesVersion, state, one.Description)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", one.Name, one.Created.Local().Format(time.DateTime), mebibytes(one.Size), one.KubernetesVersion, state, ui.Line(one.Description))
 	}
 	return table.Flush()
 }

@@ -16,7 +16,6 @@ import (
 	"github.com/skiff-k8s/skiff/cluster/spare"
 	"github.com/skiff-k8s/skiff/cmd/internal/ui"
 	"github.com/skiff-k8s/skiff/config"
-	"github.com/skiff-k8s/skiff/fail"
 )
 
 func (a *app) spare() *cobra.Command {
@@ -41,7 +40,7 @@ func spareFlags() *pflag.FlagSet {
 	startFlags().VisitAll(func(flag *pflag.Flag) {
 		if slices.Contains([]string{
 			"driver", "memory", "cpus", "disk-size", "kubernetes-version", "addons", "apiserver-names", "apiserver-ips", "extra-config", "feature-gates",
-			"offline", "dry-run", "force",
+			"cert-expiration", "offline", "dry-run", "force",
 		}, flag.Name) {
 			flags.AddFlag(flag)
 		}
@@ -225,7 +224,7 @@ func (a *app) spareArgs(c config.Cluster) []string {
 func warmSpare(text string) (spare.When, error) {
 	when, err := spare.ParseWhen(text)
 	if err != nil {
-		return when, fail.New(fail.FlagInvalid, "read --warm-spare", "%w", err)
+		return when, badValue("warm-spare", text, err)
 	}
 	return when, nil
 }

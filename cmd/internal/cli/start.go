@@ -80,8 +80,11 @@ func (a *app) runStart(cmd *cobra.Command) error {
 	}
 	manager, profile := a.manager(), a.profile()
 	options, err := a.startOptions(cmd, manager)
-	when, unknown := warmSpare(a.settings.text("warm-spare"))
-	if err := errors.Join(err, unknown); err != nil {
+	if err != nil {
+		return err
+	}
+	when, err := warmSpare(a.settings.text("warm-spare"))
+	if err != nil {
 		return err
 	}
 	if options.DryRun {
@@ -121,20 +124,26 @@ func (a *app) startOptions(cmd *cobra.Command, manager *cluster.Manager) (cluste
 		return options, err
 	}
 	_, err := os.Lstat(a.home.Cluster(options.Profile).File())
-	var problems []error
-	options.Wanted, err = a.wanted(cmd, manager, err == nil)
-	problems = append(problems, err)
+	if options.Wanted, err = a.wanted(cmd, manager, err == nil); err != nil {
+		return options, err
+	}
 	options.NoWait, err = noWait(s.list("wait"))
-	return options, errors.Join(append(problems, err)...)
+	return options, err
 }
 
 // wanted is what a cluster is to be. On a cluster that exists, what is stored stands in for settings file and defaults.
 func (a *app) wanted(cmd *cobra.Command, manager *cluster.Manager, exists bool) (cluster.Wanted, error) {
 	s := a.settings
+	a.exists = exists
 	asked := func(key string) bool {
-		return s.from(key) >= fromEnv || s.from(key) == fromFile && !exists
+		return s.from(key) >= fromEnv || s.from(key) == fromFile && !a.stored(key)
 	}
-	var problems []error
+	problems := []error{contradictions(cmd, s)}
+	for _, key := range settingKeys() {
+		if asked(key) && !slices.Contains(machineKeys(), key) {
+			problems = append(problems, goodWords(key, s.list(key)))
+		}
+	}
 	var w cluster.Wanted
 	if asked("memory") {
 		problems = append(problems, into(&w.MemoryMiB)(config.Memory(s.text("memory"), manager.Facts)))
@@ -145,14 +154,25 @@ func (a *app) wanted(cmd *cobra.Command, manager *cluster.Manager, exists bool) 
 	if asked("disk-size") {
 		problems = append(problems, into(&w.DiskBytes)(config.Disk(s.text("disk-size"))))
 	}
+	driver := s.text("driver")
+	if asMinikube, _ := cmd.Flags().GetString("vm-driver"); asMinikube != "" {
+		driver = asMinikube
+	}
+	adopts := slices.Contains([]string{"ssh", "generic"}, driver)
+	var err error
+	w.SSH, err = a.existing(func(key string) bool {
+		// In the settings file they are for those clusters that have the driver, and say nothing without an address.
+		return asked(key) && (s.from(key) != fromFile || adopts && (key == "ssh-key" || s.text("ssh-ip-address") != ""))
+	})
+	if err := errors.Join(append(problems, err)...); err != nil {
+		return w, err
+	}
 	for key, field := range map[string]**string{"driver": &w.Driver, "libvirt-uri": &w.LibvirtURI, "network": &w.Network, "kubernetes-version": &w.KubernetesVersion} {
 		if text := s.text(key); asked(key) && (key != "driver" || text != "auto" || !exists) {
 			*field = &text
 		}
 	}
-	driver := s.text("driver")
-	if asMinikube, _ := cmd.Flags().GetString("vm-driver"); asMinikube != "" && s.from("driver") < fromFlag {
-		driver = asMinikube
+	if driver != s.text("driver") {
 		w.Driver = &driver
 	}
 	if !slices.Contains([]string{"libvirt", "kvm2", "kvm"}, driver) {
@@ -174,15 +194,40 @@ func (a *app) wanted(cmd *cobra.Command, manager *cluster.Manager, exists bool) 
 		offline := s.yes("offline")
 		w.Offline = &offline
 	}
-	var err error
 	if asked("cert-expiration") {
 		problems = append(problems, into(&w.CertExpiration)(config.CertExpiration(s.text("cert-expiration"))))
 	}
 	if asked("auto-pause") {
 		problems = append(problems, into(&w.AutoPause)(config.AutoPause(s.text("auto-pause"))))
 	}
-	w.SSH, err = a.existing(asked)
-	return w, errors.Join(append(problems, err)...)
+	return w, errors.Join(problems...)
+}
+
+// stored reports whether a setting says what a cluster is, and is kept with the one that is acted on; what the settings file has
+// is for new clusters then.
+func (a *app) stored(key string) bool {
+	return a.exists && !slices.Contains([]string{"profile", "wait", "wait-timeout", "warm-spare", "no-spare", "keep-context", "force", "delete-on-failure"}, key)
+}
+
+// contradictions refuses flags of which only one can be meant.
+func contradictions(cmd *cobra.Command, s *settings) error {
+	var problems []error
+	flags := cmd.Flags()
+	if flag := flags.Lookup("vm-driver"); flag != nil && flag.Changed {
+		asMinikube := flag.Value.String()
+		switch {
+		case asMinikube == "":
+			problems = append(problems, badValue("vm-driver", "", errors.New("it is empty; auto is the first driver that works")))
+		case s.from("driver") == fromFlag && s.text("driver") != asMinikube:
+			problems = append(problems, fail.New(fail.FlagInvalid, cmd.CommandPath(), "--vm-driver %s and --driver %s are the same flag", asMinikube, s.text("driver")).
+				WithHint("Give one of them."))
+		}
+	}
+	if flag := flags.Lookup("no-spare"); flag != nil && flag.Changed && s.yes("no-spare") && s.from("warm-spare") == fromFlag && s.text("warm-spare") == string(spare.Always) {
+		problems = append(problems, fail.New(fail.FlagInvalid, cmd.CommandPath(), "--no-spare prepares no warm spare, and --warm-spare true does").
+			WithHint("Give one of them."))
+	}
+	return errors.Join(problems...)
 }
 
 // into stores a value that was parsed, and hands its error on.
@@ -203,7 +248,7 @@ func noWait(names []string) (bool, error) {
 	known := []string{"all", "true", "apiserver", "system_pods", "default_sa", "apps_running", "node_ready", "kubelet", "extra"}
 	for _, name := range names {
 		if !slices.Contains(known, name) {
-			return false, fail.New(fail.FlagInvalid, fmt.Sprintf("read --wait %q", name), "it is none of all, none and %s", strings.Join(known[2:], ", "))
+			return false, fail.New(fail.FlagInvalid, fmt.Sprintf("read --wait %q", name), "it is none of all, none and %s", strings.Join(known[2:], ", ")).About("wait")
 		}
 	}
 	return false, nil

@@ -65,7 +65,8 @@ func writeStatus(w io.Writer, status cluster.Status, format string) error {
 			err = parsed.Execute(w, status)
 		}
 		if err != nil {
-			return fail.New(fail.FlagInvalid, "read --format", "%w", err)
+			return fail.New(fail.FlagInvalid, "read --format", "%w", err).
+				WithHint("It is a template of Go, with the names that -o json prints, as in {{.Host}}.").WithNext("skiff status -o json")
 		}
 		_, err = fmt.Fprintln(w)
 		return err

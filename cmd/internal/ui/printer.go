@@ -92,25 +92,35 @@ func (p *Printer) Close() {
 	p.renderer.close()
 }
 
-// Data prints what the command was asked for to stdout: value as JSON or YAML, or what text writes.
+// Data prints what the command was asked for to stdout: value as JSON or YAML, or what text writes. What
+// cannot be written gives fail.OutputFailed.
 func (p *Printer) Data(value any, text func(w io.Writer) error) error {
 	p.Close()
+	out := &Output{To: p.streams.Out}
+	err := p.data(out, value, text)
+	if out.Err() != nil {
+		return out.Err()
+	}
+	return err
+}
+
+func (p *Printer) data(out io.Writer, value any, text func(w io.Writer) error) error {
 	switch p.options.Format {
 	case JSON:
 		content, err := json.Marshal(value)
 		if err != nil {
 			return fmt.Errorf("print as JSON: %w", err)
 		}
-		_, err = fmt.Fprintf(p.streams.Out, "%s\n", content)
+		_, err = fmt.Fprintf(out, "%s\n", content)
 		return err
 	case YAML:
 		content, err := yaml.Marshal(value)
 		if err != nil {
 			return fmt.Errorf("print as YAML: %w", err)
 		}
-		_, err = p.streams.Out.Write(content)
+		_, err = out.Write(content)
 		return err
 	default:
-		return text(p.streams.Out)
+		return text(out)
 	}
 }

@@ -106,9 +106,9 @@ func (p *Printer) Fail(err error) int {
 }
 
 func (p Problem) write(w io.Writer) {
-	fmt.Fprintf(w, "Error: %s\n", p.Text)
+	fmt.Fprintf(w, "Error: %s\n", Clean([]byte(p.Text)))
 	if p.Output != "" {
-		fmt.Fprintf(w, "  %s\n", strings.ReplaceAll(p.Output, "\n", "\n  "))
+		fmt.Fprintf(w, "  %s\n", strings.ReplaceAll(string(Clean([]byte(p.Output))), "\n", "\n  "))
 	}
 	if p.Advice != "" {
 		fmt.Fprintln(w, p.Advice)
