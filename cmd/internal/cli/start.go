@@ -19,6 +19,7 @@ import (
 	"github.com/skiff-k8s/skiff/cmd/internal/ui"
 	"github.com/skiff-k8s/skiff/config"
 	"github.com/skiff-k8s/skiff/fail"
+	"github.com/skiff-k8s/skiff/internal/host"
 )
 
 // startFlags are the flags that say what a cluster should be and how it is started.
@@ -145,15 +146,7 @@ func (a *app) wanted(cmd *cobra.Command, manager *cluster.Manager, exists bool) 
 		}
 	}
 	var w cluster.Wanted
-	if asked("memory") {
-		problems = append(problems, into(&w.MemoryMiB)(config.Memory(s.text("memory"), manager.Facts)))
-	}
-	if asked("cpus") {
-		problems = append(problems, into(&w.CPUs)(config.CPUs(s.text("cpus"), manager.Facts)))
-	}
-	if asked("disk-size") {
-		problems = append(problems, into(&w.DiskBytes)(config.Disk(s.text("disk-size"))))
-	}
+	problems = append(problems, a.amounts(&w, asked, manager.Facts))
 	driver := s.text("driver")
 	if asMinikube, _ := cmd.Flags().GetString("vm-driver"); asMinikube != "" {
 		driver = asMinikube
@@ -194,13 +187,29 @@ func (a *app) wanted(cmd *cobra.Command, manager *cluster.Manager, exists bool) 
 		offline := s.yes("offline")
 		w.Offline = &offline
 	}
+	return w, nil
+}
+
+// amounts reads what is a number of something: processors, bytes or time.
+func (a *app) amounts(w *cluster.Wanted, asked func(key string) bool, facts host.Facts) error {
+	s := a.settings
+	var problems []error
+	if asked("memory") {
+		problems = append(problems, into(&w.MemoryMiB)(config.Memory(s.text("memory"), facts)))
+	}
+	if asked("cpus") {
+		problems = append(problems, into(&w.CPUs)(config.CPUs(s.text("cpus"), facts)))
+	}
+	if asked("disk-size") {
+		problems = append(problems, into(&w.DiskBytes)(config.Disk(s.text("disk-size"))))
+	}
 	if asked("cert-expiration") {
 		problems = append(problems, into(&w.CertExpiration)(config.CertExpiration(s.text("cert-expiration"))))
 	}
 	if asked("auto-pause") {
 		problems = append(problems, into(&w.AutoPause)(config.AutoPause(s.text("auto-pause"))))
 	}
-	return w, errors.Join(problems...)
+	return errors.Join(problems...)
 }
 
 // stored reports whether a setting says what a cluster is, and is kept with the one that is acted on; what the settings file has
