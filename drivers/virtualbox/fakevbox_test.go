@@ -9,12 +9,16 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/gofrs/flock"
 	"github.com/google/renameio/v2"
+
+	"github.com/skiff-k8s/skiff/drivers/drivertest"
+	"github.com/skiff-k8s/skiff/machine"
 )
 
 // behaviour is how the test binary behaves when it plays VBoxManage.
@@ -75,7 +79,8 @@ func TestMain(m *testing.M) {
 type box struct {
 	Name, UUID, State, Folder string
 	Notes                     map[string]string
-	Media                     []string
+	Media                     []string // disks, in order
+	CPUs, MemoryMiB           int
 }
 
 // play is the main function of a stand-in for VBoxManage.
@@ -197,7 +202,7 @@ func value(args []string, option string) string {
 func (b *box) do(how behaviour, args []string, out io.Writer) error {
 	switch args[0] {
 	case "showvminfo":
-		fmt.Fprintf(out, "name=%q\nostype=\"Debian (64-bit)\"\nUUID=%q\nCfgFile=%q\ncpus=2\nVMState=%q\nVMStateChangeTime=\"2026-11-24T12:00:00.000000000\"\n", b.Name, b.UUID, b.settings(), b.State)
+		fmt.Fprintf(out, "name=%q\nostype=\"Debian (64-bit)\"\nUUID=%q\nCfgFile=%q\nmemory=%d\ncpus=%d\nVMState=%q\nVMStateChangeTime=\"2026-11-24T12:00:00.000000000\"\n", b.Name, b.UUID, b.settings(), b.MemoryMiB, b.CPUs, b.State)
 	case "getextradata":
 		for key, text := range b.Notes {
 			fmt.Fprintf(out, "Key: %s, Value: %s\n", key, text)
@@ -211,10 +216,18 @@ func (b *box) do(how behaviour, args []string, out io.Writer) error {
 		if value(args, "--type") == "hdd" {
 			b.Media = append(b.Media, value(args, "--medium"))
 		}
-	case "modifyvm", "storagectl":
+	case "modifyvm":
+		return b.resize(args)
+	case "storagectl":
 	case "startvm":
 		if b.State == "running" {
 			return fmt.Errorf("The machine '%s' is already locked by a session", b.Name)
+		}
+		if len(b.Media) == 0 {
+			return errors.New("No bootable medium found")
+		}
+		if err := drivertest.Boot(b.Media[0]); err != nil {
+			return err
 		}
 		b.State = map[behaviour]string{guru: "gurumeditation", paused: "paused"}[how]
 		if b.State == "" {
@@ -230,6 +243,31 @@ func (b *box) do(how behaviour, args []string, out io.Writer) error {
 		return fmt.Errorf("Invalid command '%s'.", args[0])
 	}
 	return nil
+}
+
+func (b *box) resize(args []string) error {
+	for option, size := range map[string]*int{"--cpus": &b.CPUs, "--memory": &b.MemoryMiB} {
+		text := value(args, option)
+		if text == "" {
+			continue
+		}
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			return err
+		}
+		*size = n
+	}
+	return nil
+}
+
+// guest returns a played guest that is what the machine was made to be, with files on the machine's disk. There is none
+// while the machine does not run.
+func (b *box) guest(below string, spec machine.Spec) (machine.Runner, error) {
+	if b.State != "running" {
+		return nil, errors.New("connection refused")
+	}
+	spec.CPUs, spec.MemoryMiB = b.CPUs, b.MemoryMiB
+	return drivertest.Booted(below, b.Media[0], spec)
 }
 
 func (b *box) control(how behaviour, verb string) error {

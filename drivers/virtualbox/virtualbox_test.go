@@ -1,11 +1,13 @@
 package virtualbox
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -64,10 +66,17 @@ func TestConformance(t *testing.T) {
 		t.Setenv(registryVariable, t.TempDir())
 	}
 	drivertest.Run(t, func(t *testing.T) drivertest.Target {
-		spec, guest := testSpec(t), t.TempDir()
-		d := newDriver(playingIn(t, os.Getenv(registryVariable), works), guest)
+		spec, guest, registry := testSpec(t), t.TempDir(), os.Getenv(registryVariable)
+		d := newDriver(playingIn(t, registry, works), guest)
 		d.options.Runner = func(machine.SSH) machine.Runner {
-			return &reachable{Runner: fake.NewRunner(guest, drivertest.Guest(spec)), driver: d, dir: spec.Dir}
+			return drivertest.Reached(func() (machine.Runner, error) {
+				boxes, err := known(registry)
+				at := slices.IndexFunc(boxes, func(one *box) bool { return one.Notes[keyDir] == spec.Dir })
+				if err != nil || at < 0 {
+					return nil, errors.Join(errors.New("no route to host"), err)
+				}
+				return boxes[at].guest(guest, spec)
+			})
 		}
 		return drivertest.Target{
 			Driver: d,
@@ -80,23 +89,6 @@ func TestConformance(t *testing.T) {
 			},
 		}
 	})
-}
-
-// reachable answers while VirtualBox says that the machine of the folder runs.
-type reachable struct {
-	machine.Runner
-	driver *Driver
-	dir    string
-}
-
-func (r *reachable) Run(ctx context.Context, cmd machine.Cmd) (machine.Result, error) {
-	all, err := r.driver.Machines(ctx)
-	for _, one := range all {
-		if one.Dir == r.dir && one.State == machine.Running {
-			return r.Runner.Run(ctx, cmd)
-		}
-	}
-	return machine.Result{}, errors.Join(errors.New("connection refused"), err)
 }
 
 func TestCommands(t *testing.T) {
@@ -251,6 +243,10 @@ func TestForeignMachine(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			data, err := os.ReadFile(disk)
+			if err != nil {
+				t.Fatal(err)
+			}
 
 			m := d.Machine(spec)
 			wantState(t, m, machine.Absent, "")
@@ -276,7 +272,7 @@ func TestForeignMachine(t *testing.T) {
 			if diff := cmp.Diff(before, after); diff != "" || err != nil {
 				t.Errorf("VirtualBox's machines: error %v (-before +after):\n%s", err, diff)
 			}
-			if content, err := os.ReadFile(disk); err != nil || string(content) != "their data" {
+			if content, err := os.ReadFile(disk); err != nil || !bytes.Equal(content, data) {
 				t.Errorf("the foreign machine's disk holds %q (%v), want it as it was", content, err)
 			}
 		})
