@@ -122,7 +122,7 @@ func Table() []Kind {
 		{ClusterLocked, CodeConflict, "Another command holds the cluster.", "Wait for it to end, or end it."},
 		{ClusterNotRunning, CodeConflict, "The cluster exists and does not run.", "Start it."},
 		{SpecImmutable, CodeConflict, "The change needs a new cluster.", "Use another profile, or delete the cluster first."},
-		{DomainForeign, CodeConflict, "libvirt has a domain with the name of the machine that is not skiff's; it is left alone.", "Rename that domain, or use another profile."},
+		{DomainForeign, CodeConflict, "libvirt or VirtualBox has a machine with the name of skiff's that is not skiff's; it is left alone.", "Rename that machine, or use another profile."},
 		{SnapshotExists, CodeConflict, "The cluster has a snapshot of that name already.", "Use another name, or delete that snapshot first."},
 		{SnapshotMismatch, CodeConflict, "A saved state is damaged, or was made by another QEMU or for another machine.", "The cluster boots from its disk instead; the message says what differs."},
 		{SSHHostKeyChanged, CodeConflict, "The machine shows another SSH host key than before.", "Find out whether the machine was set up anew or another one answers in its place."},

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/skiff-k8s/skiff/drivers/fake"
 	"github.com/skiff-k8s/skiff/machine"
 )
 
@@ -87,17 +86,6 @@ func online(n int) string {
 		return "0"
 	}
 	return fmt.Sprintf("0-%d", n-1)
-}
-
-// Guest returns what a guest that is only played answers to the suite. Files that were put there it answers itself.
-func Guest(spec machine.Spec) fake.Responses {
-	return fake.Responses{
-		{Prefix: []string{"sh", "-c", "exit 3"}, ExitCode: 3},
-		{Prefix: []string{"sleep"}, Hang: true},
-		{Prefix: strings.Fields(askCPUs), Stdout: online(spec.CPUs) + "\n"},
-		{Prefix: strings.Fields(askMemory), Stdout: fmt.Sprintf("MemTotal:       %d kB\nMemFree:  1024 kB\n", spec.MemoryMiB<<10-70<<10)},
-		{Prefix: strings.Fields(askAddress), Stdout: fmt.Sprintf("2: eth0    inet %s scope global eth0\n", spec.Network.Address)},
-	}
 }
 
 func runs(ctx context.Context, t *testing.T, m machine.Machine) {

@@ -3,6 +3,7 @@ package vfkit
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -10,11 +11,17 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/skiff-k8s/skiff/drivers/drivertest"
+	"github.com/skiff-k8s/skiff/internal/processes"
+	"github.com/skiff-k8s/skiff/machine"
 )
 
 // behaviour is how the test binary behaves when it plays vfkit.
@@ -84,6 +91,9 @@ func play(how behaviour, args []string, out io.Writer) error {
 	if !ok {
 		return fmt.Errorf("no socket in %q", args)
 	}
+	if err := drivertest.Boot(firstDisk(args)); err != nil {
+		return err
+	}
 	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "unix", socket)
 	if err != nil {
 		return err
@@ -99,12 +109,37 @@ func play(how behaviour, args []string, out io.Writer) error {
 
 // value returns what follows an option.
 func value(args []string, option string) string {
-	for i, arg := range args[:len(args)-1] {
-		if arg == option {
-			return args[i+1]
+	if at := slices.Index(args, option); at >= 0 && at+1 < len(args) {
+		return args[at+1]
+	}
+	return ""
+}
+
+// firstDisk returns the path of the disk that the guest boots from.
+func firstDisk(args []string) string {
+	for _, arg := range args {
+		if path, ok := strings.CutPrefix(arg, "virtio-blk,path="); ok {
+			return path
 		}
 	}
 	return ""
+}
+
+// guestOf returns a played guest that is what the arguments of the machine's process make of it, with files on the machine's
+// disk. There is none while the process does not live.
+func guestOf(f files, below string, spec machine.Spec) (machine.Runner, error) {
+	l, err := f.look()
+	if err != nil || !l.lives {
+		return nil, errors.Join(errors.New("connection refused"), err)
+	}
+	args, err := processes.Arguments(l.pid)
+	if err != nil {
+		return nil, err
+	}
+	// A number that cannot be read is 0, which no machine was asked to have.
+	spec.CPUs, _ = strconv.Atoi(value(args, "--cpus"))
+	spec.MemoryMiB, _ = strconv.Atoi(value(args, "--memory"))
+	return drivertest.Booted(below, firstDisk(args), spec)
 }
 
 // service is vfkit's RESTful service.

@@ -3,7 +3,6 @@ package vfkit
 import (
 	"bytes"
 	"context"
-	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -88,7 +87,7 @@ func TestConformance(t *testing.T) {
 		spec, guest := testSpec(t), t.TempDir()
 		d := newDriver(t, works, guest)
 		d.options.Runner = func(machine.SSH) machine.Runner {
-			return &reachable{fake.NewRunner(guest, drivertest.Guest(spec)), filesOf(spec)}
+			return drivertest.Reached(func() (machine.Runner, error) { return guestOf(filesOf(spec), guest, spec) })
 		}
 		fresh := New(d.options)
 		fresh.limits = d.limits
@@ -110,19 +109,6 @@ func TestConformance(t *testing.T) {
 			},
 		}
 	})
-}
-
-// reachable answers while the machine's process lives.
-type reachable struct {
-	machine.Runner
-	files files
-}
-
-func (r *reachable) Run(ctx context.Context, cmd machine.Cmd) (machine.Result, error) {
-	if !r.files.alive() {
-		return machine.Result{}, errors.New("connection refused")
-	}
-	return r.Runner.Run(ctx, cmd)
 }
 
 func TestArgs(t *testing.T) {

@@ -9,12 +9,16 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/gofrs/flock"
 	"github.com/google/renameio/v2"
+
+	"github.com/skiff-k8s/skiff/drivers/drivertest"
+	"github.com/skiff-k8s/skiff/machine"
 )
 
 // behaviour is how the test binary behaves when it plays VBoxManage.
@@ -75,7 +79,8 @@ func TestMain(m *testing.M) {
 type box struct {
 	Name, UUID, State, Folder string
 	Notes                     map[string]string
-	Media                     []string
+	Media                     []string // disks, in order
+	CPUs, MemoryMiB           int
 }
 
 // play is the main function of a stand-in for VBoxManage.
@@ -88,14 +93,11 @@ func play(dir string, how behaviour, args []string, out io.Writer) error {
 	if how == slow {
 		time.Sleep(5 * time.Millisecond)
 	}
-	path := filepath.Join(dir, "machines.json")
-	boxes := []*box{}
-	if raw, err := os.ReadFile(path); err == nil {
-		if err := json.Unmarshal(raw, &boxes); err != nil {
-			return err
-		}
+	boxes, err := known(dir)
+	if err != nil {
+		return err
 	}
-	boxes, err := carryOut(boxes, how, args, out)
+	boxes, err = carryOut(boxes, how, args, out)
 	if err != nil {
 		return err
 	}
@@ -103,7 +105,22 @@ func play(dir string, how behaviour, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return renameio.WriteFile(path, raw, 0o600) // whole, also when the process is killed: a caller that gives up kills it
+	return renameio.WriteFile(list(dir), raw, 0o600) // whole, also when the process is killed: a caller that gives up kills it
+}
+
+func list(dir string) string { return filepath.Join(dir, "machines.json") }
+
+// known returns the machines that the stand-in in a folder has.
+func known(dir string) ([]*box, error) {
+	boxes := []*box{}
+	raw, err := os.ReadFile(list(dir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return boxes, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(raw, &boxes)
+	}
+	return boxes, err
 }
 
 // carryOut does one command to the list of machines.
@@ -158,15 +175,20 @@ func create(boxes []*box, args []string, out io.Writer) ([]*box, error) {
 	one := &box{Name: value(args, "--name"), State: "poweroff", Notes: map[string]string{}}
 	one.UUID = fmt.Sprintf("%08x-0000-4000-8000-%012x", len(boxes), time.Now().UnixNano()&0xffffffffffff)
 	one.Folder = filepath.Join(value(args, "--basefolder"), one.Name)
+	if slices.ContainsFunc(boxes, func(other *box) bool { return other.Name == one.Name }) {
+		return boxes, fmt.Errorf("Machine with name '%s' already exists", one.Name)
+	}
 	if err := os.MkdirAll(filepath.Join(one.Folder, "Logs"), 0o700); err != nil {
 		return boxes, err
 	}
-	if err := os.WriteFile(filepath.Join(one.Folder, one.Name+".vbox"), nil, 0o600); err != nil {
+	if err := os.WriteFile(one.settings(), nil, 0o600); err != nil {
 		return boxes, err
 	}
 	fmt.Fprintf(out, "Virtual machine '%s' is created and registered.\nUUID: %s\n", one.Name, one.UUID)
 	return append(boxes, one), nil
 }
+
+func (b *box) settings() string { return filepath.Join(b.Folder, b.Name+".vbox") }
 
 // value returns what follows an option.
 func value(args []string, option string) string {
@@ -180,7 +202,7 @@ func value(args []string, option string) string {
 func (b *box) do(how behaviour, args []string, out io.Writer) error {
 	switch args[0] {
 	case "showvminfo":
-		fmt.Fprintf(out, "name=%q\nostype=\"Debian (64-bit)\"\nUUID=%q\ncpus=2\nVMState=%q\nVMStateChangeTime=\"2026-11-24T12:00:00.000000000\"\n", b.Name, b.UUID, b.State)
+		fmt.Fprintf(out, "name=%q\nostype=\"Debian (64-bit)\"\nUUID=%q\nCfgFile=%q\nmemory=%d\ncpus=%d\nVMState=%q\nVMStateChangeTime=\"2026-11-24T12:00:00.000000000\"\n", b.Name, b.UUID, b.settings(), b.MemoryMiB, b.CPUs, b.State)
 	case "getextradata":
 		for key, text := range b.Notes {
 			fmt.Fprintf(out, "Key: %s, Value: %s\n", key, text)
@@ -194,10 +216,18 @@ func (b *box) do(how behaviour, args []string, out io.Writer) error {
 		if value(args, "--type") == "hdd" {
 			b.Media = append(b.Media, value(args, "--medium"))
 		}
-	case "modifyvm", "storagectl":
+	case "modifyvm":
+		return b.resize(args)
+	case "storagectl":
 	case "startvm":
 		if b.State == "running" {
 			return fmt.Errorf("The machine '%s' is already locked by a session", b.Name)
+		}
+		if len(b.Media) == 0 {
+			return errors.New("No bootable medium found")
+		}
+		if err := drivertest.Boot(b.Media[0]); err != nil {
+			return err
 		}
 		b.State = map[behaviour]string{guru: "gurumeditation", paused: "paused"}[how]
 		if b.State == "" {
@@ -213,6 +243,31 @@ func (b *box) do(how behaviour, args []string, out io.Writer) error {
 		return fmt.Errorf("Invalid command '%s'.", args[0])
 	}
 	return nil
+}
+
+func (b *box) resize(args []string) error {
+	for option, size := range map[string]*int{"--cpus": &b.CPUs, "--memory": &b.MemoryMiB} {
+		text := value(args, option)
+		if text == "" {
+			continue
+		}
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			return err
+		}
+		*size = n
+	}
+	return nil
+}
+
+// guest returns a played guest that is what the machine was made to be, with files on the machine's disk. There is none
+// while the machine does not run.
+func (b *box) guest(below string, spec machine.Spec) (machine.Runner, error) {
+	if b.State != "running" {
+		return nil, errors.New("connection refused")
+	}
+	spec.CPUs, spec.MemoryMiB = b.CPUs, b.MemoryMiB
+	return drivertest.Booted(below, b.Media[0], spec)
 }
 
 func (b *box) control(how behaviour, verb string) error {

@@ -7,12 +7,14 @@ import (
 	"io/fs"
 	"net"
 	"os/exec"
+	"path/filepath"
 	"time"
 
 	"github.com/skiff-k8s/skiff/drivers"
 	"github.com/skiff-k8s/skiff/drivers/hostfiles"
 	"github.com/skiff-k8s/skiff/drivers/poweroff"
 	"github.com/skiff-k8s/skiff/drivers/seed"
+	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/machine"
 )
 
@@ -51,22 +53,60 @@ func (m *Machine) Dial(ctx context.Context, network, addr string) (net.Conn, err
 	return machine.Dial(ctx, m.Runner, network, addr)
 }
 
-// State asks VirtualBox.
+// State asks VirtualBox. What is left of a creation that was cut off is no machine.
 func (m *Machine) State(ctx context.Context) (machine.State, error) {
 	state, err := m.look(ctx)
-	if errors.Is(err, errUnknown) {
+	if errors.Is(err, errUnknown) || errors.Is(err, errUnfinished) || m.apart(err) {
 		return machine.Absent, nil
 	}
 	return state, err
 }
 
-// look is State that tells errUnknown.
+// look is State that tells why there is no machine.
 func (m *Machine) look(ctx context.Context) (machine.State, error) {
+	if err := m.own(ctx); err != nil {
+		return machine.Broken, err
+	}
+	return m.condition(ctx)
+}
+
+// errUnfinished says that VirtualBox has a part of the machine.
+var errUnfinished = errors.New("its creation was cut off")
+
+// own looks that what VirtualBox has under the machine's name is this machine: by skiff's notes, or, where its creation was
+// cut off before they were made, by the folder of its settings, which gives errUnfinished. Another's gives
+// fail.DomainForeign.
+func (m *Machine) own(ctx context.Context) error {
+	out, err := m.driver.manage(ctx, notes(m.name))
+	if err != nil {
+		return err
+	}
+	noted := parseNotes(out)
+	if noted[keyCluster] == m.spec.Cluster && noted[keyName] == m.spec.Name && noted[keyDir] == m.spec.Dir {
+		return nil
+	}
+	out, err = m.driver.manage(ctx, info(m.name))
+	if err != nil {
+		return err
+	}
+	settings := parseInfo(out)["CfgFile"]
+	if noted[keyDir] == "" && filepath.Dir(filepath.Dir(settings)) == filepath.Clean(m.spec.Dir) {
+		return errUnfinished
+	}
+	return fail.New(fail.DomainForeign, "use the machine "+m.name+" of VirtualBox", "a machine of that name exists and is not skiff's: it lacks skiff's notes, and is left alone").
+		WithNext("%s", machine.Cmd{Args: append([]string{"VBoxManage"}, notes(m.name)...)})
+}
+
+// apart reports whether an error tells of another's machine while there is nothing of this one, so that the two have
+// nothing in common but the name. A disk of this one may be the other's too: somebody may have taken the notes away.
+func (m *Machine) apart(err error) bool {
+	return fail.Is(err, fail.DomainForeign) && !hostfiles.Exists(m.files.disk())
+}
+
+// condition asks for the state of a machine that is skiff's.
+func (m *Machine) condition(ctx context.Context) (machine.State, error) {
 	out, err := m.driver.manage(ctx, info(m.name))
-	switch {
-	case errors.Is(err, errUnknown):
-		return machine.Absent, err
-	case err != nil:
+	if err != nil {
 		return machine.Broken, err
 	}
 	return parseState(parseInfo(out)["VMState"])
@@ -99,6 +139,13 @@ func (m *Machine) Start(ctx context.Context) error {
 // machine when neither has worked within the time limit.
 func (m *Machine) Stop(ctx context.Context) error {
 	err := m.locked(ctx, func(ctx context.Context) error {
+		err := m.own(ctx)
+		if errors.Is(err, errUnknown) || errors.Is(err, errUnfinished) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
 		if runs, err := m.runs(ctx); err != nil || !runs {
 			return err
 		}
@@ -112,7 +159,7 @@ func (m *Machine) Stop(ctx context.Context) error {
 
 // runs reports whether there is something to end.
 func (m *Machine) runs(ctx context.Context) (bool, error) {
-	state, err := m.look(ctx)
+	state, err := m.condition(ctx)
 	switch {
 	case errors.Is(err, errUnknown):
 		return false, nil
@@ -185,14 +232,22 @@ func (m *Machine) Delete(ctx context.Context) error {
 	return nil
 }
 
-// remove takes away whatever is there of the machine.
+// remove takes away whatever is there of the machine, finished or not.
 func (m *Machine) remove(ctx context.Context) error {
-	err := m.end(ctx)
-	if err == nil {
-		_, err = m.driver.manage(ctx, remove(m.name))
+	err := m.own(ctx)
+	if err == nil || errors.Is(err, errUnfinished) {
+		err = m.unregister(ctx)
 	}
-	if err != nil && !errors.Is(err, errUnknown) && !errors.Is(err, exec.ErrNotFound) {
+	if err != nil && !errors.Is(err, errUnknown) && !errors.Is(err, exec.ErrNotFound) && !m.apart(err) {
 		return err
 	}
 	return hostfiles.Remove(m.files.disk(), m.files.seed(), m.files.console())
+}
+
+func (m *Machine) unregister(ctx context.Context) error {
+	if err := m.end(ctx); err != nil {
+		return err
+	}
+	_, err := m.driver.manage(ctx, remove(m.name))
+	return err
 }

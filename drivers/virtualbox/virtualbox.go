@@ -161,18 +161,25 @@ func (d *Driver) found(ctx context.Context, id string) (drivers.Found, error) {
 	return drivers.Found{Cluster: noted[keyCluster], Name: noted[keyName], Dir: noted[keyDir], State: state}, nil
 }
 
-// Create makes the machine's disk and has VirtualBox make the machine. It exists when VirtualBox knows it.
+// Create makes the machine's disk and has VirtualBox make the machine. It exists when VirtualBox has skiff's notes with it.
+// What a creation that was cut off has left goes first. A machine of that name that is not skiff's gives
+// fail.DomainForeign.
 func (d *Driver) Create(ctx context.Context, spec machine.Spec) (machine.Machine, error) {
 	m := d.machine(spec)
 	err := m.locked(ctx, func(ctx context.Context) error {
-		state, err := m.look(ctx)
-		if err != nil && !errors.Is(err, errUnknown) {
+		_, err := m.look(ctx)
+		switch {
+		case errors.Is(err, errUnfinished):
+			err = m.remove(ctx)
+		case errors.Is(err, errUnknown):
+			err = nil
+		default:
 			return err
 		}
-		if state != machine.Absent {
-			return nil
+		if err == nil {
+			err = m.create(ctx)
 		}
-		if err := m.create(ctx); err != nil {
+		if err != nil {
 			// What was made goes, also after ctx has ended.
 			ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUp)
 			defer cancel()

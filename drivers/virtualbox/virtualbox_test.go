@@ -1,11 +1,13 @@
 package virtualbox
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +17,7 @@ import (
 	"github.com/skiff-k8s/skiff/drivers"
 	"github.com/skiff-k8s/skiff/drivers/drivertest"
 	"github.com/skiff-k8s/skiff/drivers/fake"
+	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/internal/golden"
 	"github.com/skiff-k8s/skiff/machine"
 	"github.com/skiff-k8s/skiff/provision/ssh"
@@ -63,10 +66,17 @@ func TestConformance(t *testing.T) {
 		t.Setenv(registryVariable, t.TempDir())
 	}
 	drivertest.Run(t, func(t *testing.T) drivertest.Target {
-		spec, guest := testSpec(t), t.TempDir()
-		d := newDriver(playingIn(t, os.Getenv(registryVariable), works), guest)
+		spec, guest, registry := testSpec(t), t.TempDir(), os.Getenv(registryVariable)
+		d := newDriver(playingIn(t, registry, works), guest)
 		d.options.Runner = func(machine.SSH) machine.Runner {
-			return &reachable{Runner: fake.NewRunner(guest, drivertest.Guest(spec)), driver: d, dir: spec.Dir}
+			return drivertest.Reached(func() (machine.Runner, error) {
+				boxes, err := known(registry)
+				at := slices.IndexFunc(boxes, func(one *box) bool { return one.Notes[keyDir] == spec.Dir })
+				if err != nil || at < 0 {
+					return nil, errors.Join(errors.New("no route to host"), err)
+				}
+				return boxes[at].guest(guest, spec)
+			})
 		}
 		return drivertest.Target{
 			Driver: d,
@@ -79,23 +89,6 @@ func TestConformance(t *testing.T) {
 			},
 		}
 	})
-}
-
-// reachable answers while VirtualBox says that the machine of the folder runs.
-type reachable struct {
-	machine.Runner
-	driver *Driver
-	dir    string
-}
-
-func (r *reachable) Run(ctx context.Context, cmd machine.Cmd) (machine.Result, error) {
-	all, err := r.driver.Machines(ctx)
-	for _, one := range all {
-		if one.Dir == r.dir && one.State == machine.Running {
-			return r.Runner.Run(ctx, cmd)
-		}
-	}
-	return machine.Result{}, errors.Join(errors.New("connection refused"), err)
 }
 
 func TestCommands(t *testing.T) {
@@ -217,6 +210,133 @@ func TestMachines(t *testing.T) {
 	}
 	if found, err := d.Machines(t.Context()); len(found) > 0 || err != nil {
 		t.Errorf("Machines after Delete: got %+v (%v), want none", found, err)
+	}
+}
+
+// TestForeignMachine: a machine of exactly the name that is somebody else's is never touched.
+func TestForeignMachine(t *testing.T) {
+	t.Parallel()
+	for what, marks := range map[string]map[string]string{
+		"without notes":                 {},
+		"with other notes":              {"GUI/LastCloseAction": "PowerOff"},
+		"with the notes of another one": {keyCluster: "other", keyName: "skiff", keyDir: "/other"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			dir, spec := t.TempDir(), testSpec(t)
+			d := newDriver(playingIn(t, dir, works), t.TempDir())
+			name, theirs := nameOf(spec), t.TempDir()
+			disk := filepath.Join(theirs, "their.vdi")
+			if err := os.WriteFile(disk, []byte("their data"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			commands := [][]string{
+				{"createvm", "--name", name, "--basefolder", theirs, "--register"},
+				{"storageattach", name, "--type", "hdd", "--medium", disk},
+				boot(name),
+			}
+			for key, text := range marks {
+				commands = append(commands, []string{"setextradata", name, key, text})
+			}
+			carriedOut(t, d, commands)
+			before, err := known(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			data, err := os.ReadFile(disk)
+			if err != nil {
+				t.Fatal(err)
+			}
+
+			m := d.Machine(spec)
+			wantState(t, m, machine.Absent, "")
+			_, err = d.Create(t.Context(), spec)
+			wantForeign(t, "Create", err)
+			wantForeign(t, "Start", m.Start(t.Context()))
+			wantForeign(t, "Stop", m.Stop(t.Context()))
+			if err := m.Delete(t.Context()); err != nil { // of the machine there is nothing
+				t.Errorf("Delete: %v", err)
+			}
+			// Where the machine has a disk, somebody may have taken the notes away, and the other may use the disk.
+			ours := files{spec.Dir}.disk()
+			if err := os.WriteFile(ours, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			wantState(t, m, machine.Broken, fail.DomainForeign)
+			wantForeign(t, "Delete", m.Delete(t.Context()))
+			if err := os.Remove(ours); err != nil {
+				t.Errorf("the machine's disk is gone: %v", err)
+			}
+
+			after, err := known(dir)
+			if diff := cmp.Diff(before, after); diff != "" || err != nil {
+				t.Errorf("VirtualBox's machines: error %v (-before +after):\n%s", err, diff)
+			}
+			if content, err := os.ReadFile(disk); err != nil || !bytes.Equal(content, data) {
+				t.Errorf("the foreign machine's disk holds %q (%v), want it as it was", content, err)
+			}
+		})
+	}
+}
+
+// TestCutOff: what a process that was killed while it made the machine has left is made anew or removed, although it was not
+// noted yet whose it is.
+func TestCutOff(t *testing.T) {
+	t.Parallel()
+	for _, registered := range []int{3, 4, 5} { // convertfromraw, modifymedium, createvm, and some of the notes
+		dir, spec := t.TempDir(), testSpec(t)
+		d := newDriver(playingIn(t, dir, works), t.TempDir())
+		m := d.Machine(spec)
+		carriedOut(t, d, creation(spec)[:registered])
+		wantState(t, m, machine.Absent, "")
+		if err := m.Stop(t.Context()); err != nil {
+			t.Errorf("Stop after %d commands: %v", registered, err)
+		}
+		if err := m.Start(t.Context()); !errors.Is(err, errUnfinished) {
+			t.Errorf("Start after %d commands: got error %v, want %v", registered, err, errUnfinished)
+		}
+		if _, err := d.Create(t.Context(), spec); err != nil {
+			t.Errorf("Create after %d commands: %v", registered, err)
+		}
+		wantState(t, m, machine.Stopped, "")
+		if all, err := known(dir); err != nil || len(all) != 1 || len(all[0].Media) != 1 {
+			t.Errorf("after %d commands and Create: got %+v (%v), want one machine with a disk", registered, all, err)
+		}
+		if err := m.Delete(t.Context()); err != nil {
+			t.Errorf("Delete: %v", err)
+		}
+		carriedOut(t, d, creation(spec)[:registered])
+		if err := m.Delete(t.Context()); err != nil {
+			t.Errorf("Delete after %d commands: %v", registered, err)
+		}
+		left, err := os.ReadDir(spec.Dir)
+		if all, knownErr := known(dir); err != nil || knownErr != nil || len(all)+len(left) > 0 {
+			t.Errorf("after %d commands and Delete: got %+v and files %v (%v), want none", registered, all, left, errors.Join(err, knownErr))
+		}
+	}
+}
+
+func carriedOut(t *testing.T, d *Driver, commands [][]string) {
+	t.Helper()
+	for _, command := range commands {
+		if _, err := d.manage(t.Context(), command); err != nil {
+			t.Fatalf("%q: %v", command, err)
+		}
+	}
+}
+
+func wantState(t *testing.T, m machine.Machine, want machine.State, id fail.ID) {
+	t.Helper()
+	if got, err := m.State(t.Context()); got != want || (err != nil) != (id != "") || err != nil && !fail.Is(err, id) {
+		t.Errorf("got state %s (%v), want %s and ID %q", got, err, want, id)
+	}
+}
+
+func wantForeign(t *testing.T, what string, err error) {
+	t.Helper()
+	var failed *fail.Error
+	if !errors.As(err, &failed) || failed.ID != fail.DomainForeign || failed.Err == nil || failed.Next == "" {
+		t.Errorf("%s: got error %v, want %s with a cause and a next command", what, err, fail.DomainForeign)
 	}
 }
 
