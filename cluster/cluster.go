@@ -194,6 +194,20 @@ func (m *Manager) machine(c config.Cluster) (machine.Machine, machine.Spec, erro
 	return driver.Machine(spec), spec, nil
 }
 
+// part returns the handle of the cluster's machine also when its keys or its image are damaged: it can be asked, stopped and
+// deleted without them.
+func (m *Manager) part(c config.Cluster) (machine.Machine, error) {
+	driver, err := m.driver(c)
+	if err != nil {
+		return nil, err
+	}
+	spec, err := m.spec(c)
+	if err != nil && !fail.Is(err, fail.StateCorrupt) && !fail.Is(err, fail.ChecksumMismatch) {
+		return nil, err
+	}
+	return driver.Machine(spec), nil
+}
+
 // Address returns the cluster's address, as of config.Cluster.IP. It works whether the cluster runs or not.
 func (m *Manager) Address(profile string) (netip.Addr, error) {
 	c, err := m.Load(profile)

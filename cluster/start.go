@@ -88,6 +88,11 @@ func (m *Manager) Start(ctx context.Context, o StartOptions, sink Sink) (Started
 			return Started{}, err
 		}
 	}
+	if exists && !o.DryRun {
+		if err := m.mendKubeconfig(ctx, c); err != nil {
+			return Started{}, err
+		}
+	}
 	run := &start{Manager: m, options: o, config: c, stored: stored, files: m.Home.Cluster(o.Profile), sink: sink}
 	if run.seen, err = m.observe(ctx, c, exists); err != nil {
 		return Started{}, err

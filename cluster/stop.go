@@ -40,7 +40,7 @@ func (m *Manager) Stop(ctx context.Context, o StopOptions, sink Sink) (StopResul
 	}
 	defer release()
 	m.sweepSpares(ctx, sink)
-	vm, _, err := m.machine(c)
+	vm, err := m.part(c)
 	if err != nil {
 		return StopResult{}, err
 	}
@@ -160,7 +160,7 @@ func (m *Manager) Delete(ctx context.Context, o DeleteOptions, sink Sink) (delet
 // goes last. With keepLogs the folder of logs stays, for a creation that failed.
 func (m *Manager) remove(ctx context.Context, c config.Cluster, keepLogs bool) error {
 	files := m.Home.Cluster(c.Profile)
-	vm, _, err := m.machine(c)
+	vm, err := m.part(c)
 	if err == nil {
 		if keepLogs {
 			m.keepConsole(vm, c.Profile)
