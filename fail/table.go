@@ -56,6 +56,7 @@ const (
 	MachineUnsuitable     ID = "MACHINE_UNSUITABLE"
 	MachineInUse          ID = "MACHINE_IN_USE"
 	MachineTooSmall       ID = "MACHINE_TOO_SMALL"
+	HomeUnusable          ID = "HOME_UNUSABLE"
 	KubeconfigUnreadable  ID = "KUBECONFIG_UNREADABLE"
 	KubeconfigNotWritable ID = "KUBECONFIG_NOT_WRITABLE"
 	ClusterNotFound       ID = "CLUSTER_NOT_FOUND"
@@ -111,6 +112,7 @@ func Table() []Kind {
 		{MachineNoSystemd, CodeHost, "The machine was not started by systemd.", "Use a machine whose first process is systemd; nothing was changed."},
 		{MachineReadOnly, CodeHost, "The machine's file systems cannot be written to.", "Mount them for writing, and see in its journal why they are not; nothing was changed."},
 		{MachineUnsuitable, CodeHost, "The machine lacks what Kubernetes or skiff needs.", "The message says what; nothing was changed on the machine."},
+		{HomeUnusable, CodeHost, "The folder of skiff's files is none, or cannot be read or written.", "Mend its owner and mode, or let SKIFF_HOME name another folder."},
 		{KubeconfigUnreadable, CodeHost, "The kubeconfig exists and cannot be read or parsed.", "Mend the file or set KUBECONFIG to another; it was not changed."},
 		{KubeconfigNotWritable, CodeHost, "The kubeconfig cannot be written.", "Mend owner and mode of the file; nothing was changed."},
 		{ClusterNotFound, CodeNotFound, "There is no cluster of that name.", "List the clusters, or start one."},

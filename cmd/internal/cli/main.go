@@ -77,7 +77,7 @@ func (a *app) code(ctx context.Context, cmd *cobra.Command, err error) int {
 	if ctx.Err() != nil && !fail.Is(err, fail.Interrupted) {
 		err = fail.New(fail.Interrupted, cmd.CommandPath(), "%w", context.Cause(ctx))
 	}
-	code := a.out.Fail(err)
+	code := a.out.Fail(a.homeUnusable(err))
 	if cmd.Name() == statusName {
 		return statusCannotTell + code
 	}
@@ -120,6 +120,9 @@ func (a *app) prepare(cmd *cobra.Command) error {
 	}
 	if a.home, err = store.Locate(a.deps.Env); err != nil {
 		return fail.New(fail.FlagInvalid, "find skiff's folder", "%w", err)
+	}
+	if err := a.homeIsFolder(); err != nil {
+		return err
 	}
 	a.settings, err = readSettings(a.home, a.flags.config, a.deps.Env, cmd.Flags())
 	return err

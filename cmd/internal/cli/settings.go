@@ -83,6 +83,9 @@ func (s *settings) readFile(named bool) error {
 	if errors.Is(err, fs.ErrNotExist) && !named {
 		return nil
 	}
+	if err != nil && !named {
+		return fmt.Errorf("read settings: %w", err) // in skiff's own folder
+	}
 	if err != nil {
 		return fail.New(fail.ConfigInvalid, "read settings", "%w", err)
 	}
