@@ -124,7 +124,7 @@ func (a *app) prepare(cmd *cobra.Command) error {
 	if err := a.homeIsFolder(); err != nil {
 		return err
 	}
-	a.settings, err = readSettings(a.home, a.flags.config, a.deps.Env, cmd.Flags())
+	a.settings, err = readSettings(a.home, a.flags.config, a.deps.Env, cmd.Flags(), cmd.Annotations[annotationMakesSettings] != "")
 	return err
 }
 
@@ -168,6 +168,8 @@ func (a *app) sink(ctx context.Context) cluster.Sink {
 const (
 	annotationFormats = "formats" // formats of --output besides text
 	annotationEvents  = "events"  // with -o json, stdout is a stream of events
+	// annotationMakesSettings is of commands that make the settings file when it is not there.
+	annotationMakesSettings = "makes-settings"
 )
 
 // formatOf checks --output against what the command can print.
