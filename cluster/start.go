@@ -195,7 +195,16 @@ func (m *Manager) version(c *config.Cluster, w Wanted) error {
 	if wanted == at || "v"+wanted == at || slices.Contains([]string{"stable", "latest", "v1.37", "1.37"}, wanted) {
 		return nil
 	}
-	return fail.New(fail.K8sVersionUnsupported, "start cluster "+c.Profile, "Kubernetes %q is not at hand; the versions at hand are: %s", wanted, at).
+	op := "start cluster " + c.Profile
+	if c.Image == "" { // a new one gets what there is
+		manifest, err := images.ReadManifest(m.Built)
+		if err != nil {
+			return fail.New(fail.K8sVersionUnsupported, op, "Kubernetes %q is not at hand, nor is any other version: %w", wanted, err).
+				WithHint("This version of skiff makes clusters of Kubernetes %s, once it has their guest image.", at).WithNext("make image")
+		}
+		at = manifest.KubernetesVersion
+	}
+	return fail.New(fail.K8sVersionUnsupported, op, "Kubernetes %q is not at hand; the versions at hand are: %s", wanted, at).
 		WithNext("skiff start -p %s --kubernetes-version %s", c.Profile, at)
 }
 
@@ -257,7 +266,11 @@ func gib(bytes int64) string { return fmt.Sprintf("%dg", bytes>>30) }
 func works(ctx context.Context, driver drivers.Driver) error {
 	for _, finding := range driver.Check(ctx) {
 		if finding.Level == drivers.Failure {
-			return fail.New(cmp.Or(finding.ID, fail.DriverUnhealthy), "use driver "+driver.Name(), "%s", finding.Text).WithNext("%s", finding.Remedy)
+			problem := fail.New(cmp.Or(finding.ID, fail.DriverUnhealthy), "use driver "+driver.Name(), "%s", finding.Text).WithNext("%s", finding.Remedy)
+			if finding.Remedy == "" && problem.ID == fail.DriverUnhealthy {
+				return problem.WithHint("Nothing mends that here; use another driver.").WithNext("skiff drivers")
+			}
+			return problem
 		}
 	}
 	return nil

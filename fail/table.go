@@ -100,7 +100,7 @@ func Table() []Kind {
 		{K8sVersionUnsupported, CodeConfig, "No guest image holds that Kubernetes version.", "Leave --kubernetes-version off, or name a version at hand."},
 		{ManifestInvalid, CodeConfig, "A manifest cannot be read or raised to a served version.", "Mend the place that the message names."},
 		{DriverNotFound, CodeHost, "No driver has that name, or none works here.", "Name one of the drivers listed."},
-		{DriverUnhealthy, CodeHost, "The driver cannot make machines on this host.", "Run the command that the finding names."},
+		{DriverUnhealthy, CodeHost, "The driver cannot make machines on this host.", "Run the command that the message names, or use another driver."},
 		{LibvirtUnreachable, CodeHost, "libvirt is not there or does not answer.", "Install or start it; a new cluster can have `--driver qemu` instead, which needs no daemon."},
 		{LibvirtNoAccess, CodeHost, "libvirt refuses this user.", "Let this user in; a new cluster can have `--libvirt-uri qemu:///session` or `--driver qemu`, and neither needs a group."},
 		{LibvirtLost, CodeHost, "libvirt ended in the middle of a command.", "Start it again and run the same command again to go on."},
