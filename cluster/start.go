@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -72,7 +74,12 @@ func (m *Manager) Start(ctx context.Context, o StartOptions, sink Sink) (Started
 		if err != nil {
 			return Started{}, err
 		}
-		defer release()
+		defer func() {
+			if _, err := os.Lstat(m.Home.Cluster(o.Profile).Dir); errors.Is(err, fs.ErrNotExist) {
+				_ = m.forgetLock(o.Profile) // it was refused, and there is nothing to lock
+			}
+			release()
+		}()
 		m.sweepSpares(ctx, sink)
 	}
 	c, stored, err := m.settle(ctx, o)
