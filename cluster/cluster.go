@@ -145,15 +145,30 @@ func (m *Manager) Load(profile string) (config.Cluster, error) {
 	}
 	if err == nil {
 		var c config.Cluster
-		if c, err = config.Parse(content); err == nil && c.Profile == profile {
-			return c, nil
+		if c, err = config.Parse(content); err == nil && c.Profile != profile {
+			err = fmt.Errorf("it describes cluster %q", c.Profile)
 		}
 		if err == nil {
-			err = fmt.Errorf("it describes cluster %q", c.Profile)
+			err = m.driverKnown(c)
+		}
+		if err == nil {
+			return c, nil
 		}
 	}
 	return config.Cluster{}, fail.New(fail.StateCorrupt, "read "+path, "%w", err).
 		WithHint("The cluster's disk is untouched. Mend the file, or remove the cluster.").WithNext("skiff delete -p %s", profile)
+}
+
+// driverKnown refuses a driver that there is not: a file that was edited by hand can name one.
+func (m *Manager) driverKnown(c config.Cluster) error {
+	if m.Drivers == nil {
+		return nil // who only looks at files
+	}
+	_, err := m.Drivers(c.Driver)
+	if known, ok := errors.AsType[*fail.Error](err); ok && known.ID == fail.DriverNotFound {
+		return fmt.Errorf("driver %q: %w", c.Driver, known.Err)
+	}
+	return nil
 }
 
 // save writes the description of a cluster.
@@ -195,6 +210,20 @@ func (m *Manager) machine(c config.Cluster) (machine.Machine, machine.Spec, erro
 		return nil, machine.Spec{}, err
 	}
 	return driver.Machine(spec), spec, nil
+}
+
+// part returns the handle of the cluster's machine also when its keys or its image are damaged: it can be asked, stopped and
+// deleted without them.
+func (m *Manager) part(c config.Cluster) (machine.Machine, error) {
+	driver, err := m.driver(c)
+	if err != nil {
+		return nil, err
+	}
+	spec, err := m.spec(c)
+	if err != nil && !fail.Is(err, fail.StateCorrupt) && !fail.Is(err, fail.ChecksumMismatch) {
+		return nil, err
+	}
+	return driver.Machine(spec), nil
 }
 
 // Address returns the cluster's address, as of config.Cluster.IP. It works whether the cluster runs or not.

@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/skiff-k8s/skiff/addons"
+	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/images"
 	"github.com/skiff-k8s/skiff/machine"
 	"github.com/skiff-k8s/skiff/provision"
@@ -237,12 +238,13 @@ func (l LiveKubernetes) addon(c Target, name string) (*rest.Config, addons.Addon
 // rest is how the API server is reached, as the administrator.
 func (LiveKubernetes) rest(c Target) (*rest.Config, error) {
 	content, err := os.ReadFile(c.Files.Kubeconfig())
-	if err != nil {
-		return nil, err
+	var config *rest.Config
+	if err == nil {
+		config, err = clientcmd.RESTConfigFromKubeConfig(content)
 	}
-	config, err := clientcmd.RESTConfigFromKubeConfig(content)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", c.Files.Kubeconfig(), err)
+		return nil, fail.New(fail.StateCorrupt, "use cluster "+c.Config.Profile, "its kubeconfig %s cannot be used: %w", c.Files.Kubeconfig(), err).
+			WithHint("All that is in it is in the cluster's keys; start writes it again.").WithNext("skiff start -p %s", c.Config.Profile)
 	}
 	config.QPS = -1 // few requests, all wanted at once
 	return config, nil

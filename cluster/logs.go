@@ -44,7 +44,7 @@ func (m *Manager) Logs(ctx context.Context, profile string) ([]LogSource, machin
 		}
 		return nil, nil, err
 	}
-	vm, _, err := m.machine(c)
+	vm, err := m.part(c)
 	if err != nil {
 		return sources, nil, err
 	}
@@ -55,10 +55,10 @@ func (m *Manager) Logs(ctx context.Context, profile string) ([]LogSource, machin
 	}
 	if _, running, err := m.running(ctx, profile); err == nil {
 		return append(sources, LogSource{Name: "guest"}), running, nil
-	} else if !fail.Is(err, fail.ClusterNotRunning) {
+	} else if !fail.Is(err, fail.ClusterNotRunning) && (len(sources) == 0 || ctx.Err() != nil) {
 		return sources, nil, err
 	}
-	return sources, nil, nil
+	return sources, nil, nil // what lies on the host is there also when nobody can ask for the machine
 }
 
 // keepConsole copies the console's log to where it outlives the machine, as boot.log. It is a help and no more: what

@@ -8,6 +8,8 @@ import (
 	"os"
 	"time"
 
+	"k8s.io/client-go/tools/clientcmd"
+
 	"github.com/skiff-k8s/skiff/agent"
 	"github.com/skiff-k8s/skiff/config"
 	"github.com/skiff-k8s/skiff/drivers"
@@ -15,6 +17,7 @@ import (
 	"github.com/skiff-k8s/skiff/images"
 	"github.com/skiff-k8s/skiff/machine"
 	"github.com/skiff-k8s/skiff/provision/kubeconfig"
+	"github.com/skiff-k8s/skiff/store"
 )
 
 // observed is what there is of a cluster: a snapshot on which the plan is decided.
@@ -41,7 +44,7 @@ func (m *Manager) observe(ctx context.Context, c config.Cluster, exists bool) (o
 	if !exists {
 		return seen, nil
 	}
-	vm, _, err := m.machine(c)
+	vm, spec, err := m.machine(c)
 	if err != nil {
 		return seen, err
 	}
@@ -49,6 +52,9 @@ func (m *Manager) observe(ctx context.Context, c config.Cluster, exists bool) (o
 		return seen, err
 	} else if err != nil {
 		return seen, fail.New(fail.MachineFailed, "look at the machine of cluster "+c.Profile, "%w", err).WithNext("skiff logs -p %s", c.Profile)
+	}
+	if err := m.keyless(c, spec, seen.machine); err != nil {
+		return seen, err
 	}
 	if suspender, ok := vm.(drivers.Suspender); ok {
 		seen.suspends = true
@@ -73,7 +79,7 @@ func (m *Manager) observe(ctx context.Context, c config.Cluster, exists bool) (o
 		seen.usable = m.Kubernetes.Usable(asking, m.target(c))
 		cancel()
 	}
-	if own, err := os.ReadFile(files.Kubeconfig()); err == nil {
+	if own, err := ownKubeconfig(files); err == nil {
 		seen.kubeconfig, err = kubeconfig.Look(m.Kubeconfig, c.Profile, own)
 		if err != nil {
 			return seen, err
@@ -92,6 +98,24 @@ var errNotRunning = errors.New("the machine does not run")
 
 // errNoAgent is why a cluster whose machine runs cannot be asked whether it is usable.
 var errNoAgent = errors.New("its agent has ended")
+
+// ownKubeconfig reads the cluster's own kubeconfig, and fails when it is of no use.
+func ownKubeconfig(files store.Cluster) ([]byte, error) {
+	own, err := os.ReadFile(files.Kubeconfig())
+	if err == nil {
+		_, err = clientcmd.RESTConfigFromKubeConfig(own)
+	}
+	return own, err
+}
+
+// mendKubeconfig has the cluster's own kubeconfig written again when it is of no use: all that is in it is in the keys. A
+// cluster that goes on from its memory needs nothing else of Kubernetes.
+func (m *Manager) mendKubeconfig(ctx context.Context, c config.Cluster) error {
+	if _, err := ownKubeconfig(m.Home.Cluster(c.Profile)); err == nil || !c.Provisioned {
+		return nil
+	}
+	return m.Kubernetes.Prepare(ctx, m.target(c))
+}
 
 // missing reports whether err says that a guest image is not there.
 func missing(err error) bool {

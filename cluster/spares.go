@@ -167,7 +167,7 @@ func (m *Manager) discard(ctx context.Context, name string) error {
 	if err != nil { // half made, or half taken: then it has the name of the cluster already
 		c = config.Cluster{Profile: name, Driver: "auto"}
 	}
-	vm, _, err := m.machine(c)
+	vm, err := m.part(c)
 	if err == nil {
 		err = vm.Delete(ctx)
 	}

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"net/netip"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/skiff-k8s/skiff/agent"
 	"github.com/skiff-k8s/skiff/config"
+	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/images"
 	"github.com/skiff-k8s/skiff/machine"
 	"github.com/skiff-k8s/skiff/provision/ssh"
@@ -22,14 +24,15 @@ var (
 )
 
 // spec describes the machine of a cluster. Keys are left out when they are not there yet, as is the command line of an
-// image that is not installed: such a spec is good for asking and deleting, not for creating.
+// image that is not installed: such a spec is good for asking and deleting, not for creating. So is the one that comes with
+// fail.StateCorrupt or fail.ChecksumMismatch, for damaged keys and a damaged image.
 func (m *Manager) spec(c config.Cluster) (machine.Spec, error) {
 	files := m.Home.Cluster(c.Profile)
 	own := files.Node(node)
 	base := m.Home.BaseImage(c.Image)
-	manifest, err := images.ReadManifest(base)
-	if err != nil && !missing(err) {
-		return machine.Spec{}, err
+	manifest, damage := images.ReadManifest(base)
+	if missing(damage) {
+		damage = nil
 	}
 	spec := machine.Spec{
 		Cluster: c.Profile, Name: node, Dir: own.Dir, RunDir: own.Run,
@@ -44,30 +47,48 @@ func (m *Manager) spec(c config.Cluster) (machine.Spec, error) {
 		Network: machine.Network{Socket: files.NetworkSocket(), MAC: guestMAC, Address: guestAddress, Gateway: gateway, Joined: c.NetworkAddress},
 		SSH:     machine.SSH{Address: netip.AddrPortFrom(c.Address, sshPort), User: sshUser},
 	}
-	if err := identify(&spec, own); err != nil || c.SSH == nil {
+	if err := cmp.Or(damage, identify(&spec, own)); err != nil || c.SSH == nil {
 		return spec, err
 	}
 	return spec, adopted(&spec, c)
 }
 
-// identify fills in the keys that lie in the node's folder.
+// identify fills in the keys that lie in the node's folder. Those that are no keys give fail.StateCorrupt.
 func identify(spec *machine.Spec, own store.Node) error {
 	host, err := readKey(own.HostKey())
 	if err != nil || host == nil {
 		return err
 	}
 	user, err := readKey(own.UserKey())
-	if err != nil || user == nil {
-		return err
+	if err == nil && user == nil {
+		err = fs.ErrNotExist // it is made before the host's
+	}
+	if err != nil {
+		return corruptKey(spec.Cluster, own.UserKey(), err)
 	}
 	if spec.SSH.HostKey, err = ssh.PublicKey(host, "skiff"); err != nil {
-		return err
+		return corruptKey(spec.Cluster, own.HostKey(), err)
 	}
 	if spec.Identity.AuthorizedKey, err = ssh.PublicKey(user, "skiff"); err != nil {
-		return err
+		return corruptKey(spec.Cluster, own.UserKey(), err)
 	}
 	spec.Identity.HostKey, spec.SSH.PrivateKey = host, user
 	return nil
+}
+
+// corruptKey is the error of a key without which nobody gets into the cluster's machine.
+func corruptKey(profile, path string, err error) error {
+	return fail.New(fail.StateCorrupt, "use cluster "+profile, "the key in %s cannot be used: %w", path, err).
+		WithHint("Put the key back from a copy, or remove the cluster: without the key nobody gets into its machine.").
+		WithNext("skiff delete -p %s", profile)
+}
+
+// keyless gives fail.StateCorrupt when a machine that was made has lost its keys. A new machine has none yet.
+func (m *Manager) keyless(c config.Cluster, spec machine.Spec, state machine.State) error {
+	if c.SSH != nil || !c.Provisioned || state == machine.Absent || len(spec.SSH.PrivateKey) > 0 {
+		return nil
+	}
+	return corruptKey(c.Profile, m.Home.Cluster(c.Profile).Node(node).HostKey(), fs.ErrNotExist)
 }
 
 // readKey returns nil when there is no such file.

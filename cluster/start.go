@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -71,7 +73,12 @@ func (m *Manager) Start(ctx context.Context, o StartOptions, sink Sink) (Started
 		if err != nil {
 			return Started{}, err
 		}
-		defer release()
+		defer func() {
+			if _, err := os.Lstat(m.Home.Cluster(o.Profile).Dir); errors.Is(err, fs.ErrNotExist) {
+				_ = m.forgetLock(o.Profile) // it was refused, and there is nothing to lock
+			}
+			release()
+		}()
 		m.sweepSpares(ctx, sink)
 	}
 	c, stored, err := m.settle(ctx, o)
@@ -84,6 +91,11 @@ func (m *Manager) Start(ctx context.Context, o StartOptions, sink Sink) (Started
 	}
 	if !exists && !o.DryRun {
 		if err := m.inspect(ctx, &c); err != nil {
+			return Started{}, err
+		}
+	}
+	if exists && !o.DryRun {
+		if err := m.mendKubeconfig(ctx, c); err != nil {
 			return Started{}, err
 		}
 	}
@@ -184,7 +196,16 @@ func (m *Manager) version(c *config.Cluster, w Wanted) error {
 	if w.KubernetesVersion == nil {
 		return nil
 	}
-	return atHand(*w.KubernetesVersion, at, c.Profile)
+	err := atHand(*w.KubernetesVersion, at, c.Profile)
+	if err == nil || c.Image != "" { // the image of a cluster is what it is
+		return err
+	}
+	manifest, missing := images.ReadManifest(m.Built)
+	if missing != nil {
+		return fail.New(fail.K8sVersionUnsupported, "start cluster "+c.Profile, "Kubernetes %q is not at hand, nor is any other version: %w", *w.KubernetesVersion, missing).
+			WithHint("This version of skiff makes clusters of Kubernetes %s, once it has their guest image.", at).WithNext("make image")
+	}
+	return atHand(*w.KubernetesVersion, manifest.KubernetesVersion, c.Profile)
 }
 
 // CheckVersion refuses a version of Kubernetes that a new cluster cannot have, with fail.K8sVersionUnsupported.
@@ -268,7 +289,11 @@ func gib(bytes int64) string { return fmt.Sprintf("%dg", bytes>>30) }
 func works(ctx context.Context, driver drivers.Driver) error {
 	for _, finding := range driver.Check(ctx) {
 		if finding.Level == drivers.Failure {
-			return fail.New(cmp.Or(finding.ID, fail.DriverUnhealthy), "use driver "+driver.Name(), "%s", finding.Text).WithNext("%s", finding.Remedy)
+			problem := fail.New(cmp.Or(finding.ID, fail.DriverUnhealthy), "use driver "+driver.Name(), "%s", finding.Text).WithNext("%s", finding.Remedy)
+			if finding.Remedy == "" && problem.ID == fail.DriverUnhealthy {
+				return problem.WithHint("Nothing mends that here; use another driver.").WithNext("skiff drivers")
+			}
+			return problem
 		}
 	}
 	return nil

@@ -45,7 +45,7 @@ func (m *Manager) Status(ctx context.Context, profile string) (Status, error) {
 		return status, err
 	}
 	status.Kubelet, status.APIServer, status.Kubeconfig = Stopped, Stopped, Misconfigured
-	vm, _, err := m.machine(c)
+	vm, spec, err := m.machine(c)
 	if err != nil {
 		return status, err
 	}
@@ -62,7 +62,11 @@ func (m *Manager) Status(ctx context.Context, profile string) (Status, error) {
 		cancel()
 	}
 	asking.Wait()
-	if err != nil {
+	if err == nil {
+		if err := m.keyless(c, spec, state); err != nil {
+			return status, err
+		}
+	} else {
 		status.Note = err.Error()
 	}
 	if state == machine.Running && agentErr == nil && answer.Asleep { // it was paused between the two answers
@@ -164,10 +168,14 @@ func (m *Manager) there(ctx context.Context, profile string) (c config.Cluster, 
 	if err != nil {
 		return c, nil, false, err
 	}
-	if vm, _, err = m.machine(c); err != nil {
+	vm, spec, err := m.machine(c)
+	if err != nil {
 		return c, nil, false, err
 	}
 	state, err := vm.State(ctx)
+	if err == nil {
+		err = m.keyless(c, spec, state)
+	}
 	if err != nil {
 		return c, nil, false, wrap(fail.MachineFailed, err, "use cluster %s", profile)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/skiff-k8s/skiff/config"
 	"github.com/skiff-k8s/skiff/drivers"
@@ -40,13 +41,13 @@ func (m *Manager) Stop(ctx context.Context, o StopOptions, sink Sink) (StopResul
 	}
 	defer release()
 	m.sweepSpares(ctx, sink)
-	vm, _, err := m.machine(c)
+	vm, err := m.part(c)
 	if err != nil {
 		return StopResult{}, err
 	}
 	state, err := vm.State(ctx)
 	if err != nil {
-		return StopResult{}, wrap(fail.MachineFailed, err, "stop cluster %s", profile)
+		return StopResult{}, unreached(wrap(fail.MachineFailed, err, "stop cluster %s", profile), profile, false)
 	}
 	suspender, able := vm.(drivers.Suspender)
 	socket := m.Home.Cluster(profile).AgentSocket()
@@ -147,6 +148,7 @@ func (m *Manager) Delete(ctx context.Context, o DeleteOptions, sink Sink) (delet
 		err = errors.Join(kubeconfig.Remove(ctx, m.Kubeconfig, profile), os.RemoveAll(files.Run), os.RemoveAll(files.Dir))
 	}
 	if err != nil {
+		err = unreached(err, profile, true)
 		step.Err = err
 		emit(sink, step, Failed)
 		return true, err
@@ -156,11 +158,30 @@ func (m *Manager) Delete(ctx context.Context, o DeleteOptions, sink Sink) (delet
 	return true, nil
 }
 
+// unreached gives an error of a libvirt that cannot be asked the advice that fits a cluster that is there: it can have no
+// other driver. It can be given up without libvirt; who is deleting it does that next.
+func unreached(err error, profile string, deleting bool) error {
+	known, ok := errors.AsType[*fail.Error](err)
+	if !ok || known.ID != fail.LibvirtUnreachable && known.ID != fail.LibvirtNoAccess {
+		return err
+	}
+	told, giveUp := *known, "skiff delete -p "+profile+" --force"
+	if deleting {
+		told.Hint = "Run it again once libvirt can be used, or remove all else of the cluster; what libvirt has of it then stays."
+	} else {
+		told.Hint = "Run it again once libvirt can be used, or give the cluster up with `" + giveUp + "`."
+	}
+	if deleting || strings.HasPrefix(told.Next, "skiff start ") {
+		told.Next = giveUp
+	}
+	return &told
+}
+
 // remove takes a cluster away, in an order that can be cut off at any point and done again: what describes the cluster
 // goes last. With keepLogs the folder of logs stays, for a creation that failed.
 func (m *Manager) remove(ctx context.Context, c config.Cluster, keepLogs bool) error {
 	files := m.Home.Cluster(c.Profile)
-	vm, _, err := m.machine(c)
+	vm, err := m.part(c)
 	if err == nil {
 		if keepLogs {
 			m.keepConsole(vm, c.Profile)

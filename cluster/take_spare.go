@@ -134,7 +134,7 @@ func (s *start) giveUp(ctx context.Context, cause error) error {
 	if err := s.save(s.config); err != nil {
 		return err
 	}
-	vm, _, err := s.machine(s.config)
+	vm, err := s.part(s.config)
 	if err == nil {
 		err = vm.Delete(ctx)
 	}

@@ -56,6 +56,7 @@ const (
 	MachineUnsuitable     ID = "MACHINE_UNSUITABLE"
 	MachineInUse          ID = "MACHINE_IN_USE"
 	MachineTooSmall       ID = "MACHINE_TOO_SMALL"
+	HomeUnusable          ID = "HOME_UNUSABLE"
 	KubeconfigUnreadable  ID = "KUBECONFIG_UNREADABLE"
 	KubeconfigNotWritable ID = "KUBECONFIG_NOT_WRITABLE"
 	OutputFailed          ID = "OUTPUT_FAILED"
@@ -100,9 +101,9 @@ func Table() []Kind {
 		{K8sVersionUnsupported, CodeConfig, "No guest image holds that Kubernetes version.", "Leave --kubernetes-version off, or name a version at hand."},
 		{ManifestInvalid, CodeConfig, "A manifest cannot be read or raised to a served version.", "Mend the place that the message names."},
 		{DriverNotFound, CodeHost, "No driver has that name, or none works here.", "Name one of the drivers listed."},
-		{DriverUnhealthy, CodeHost, "The driver cannot make machines on this host.", "Run the command that the finding names."},
-		{LibvirtUnreachable, CodeHost, "libvirt is not there or does not answer.", "Install or start it, or use `--driver qemu`, which needs no daemon."},
-		{LibvirtNoAccess, CodeHost, "libvirt refuses this user.", "Use `--libvirt-uri qemu:///session`, or `--driver qemu`; neither needs a group."},
+		{DriverUnhealthy, CodeHost, "The driver cannot make machines on this host.", "Run the command that the message names, or use another driver."},
+		{LibvirtUnreachable, CodeHost, "libvirt is not there or does not answer.", "Install or start it; a new cluster can have `--driver qemu` instead, which needs no daemon."},
+		{LibvirtNoAccess, CodeHost, "libvirt refuses this user.", "Let this user in; a new cluster can have `--libvirt-uri qemu:///session` or `--driver qemu`, and neither needs a group."},
 		{LibvirtLost, CodeHost, "libvirt ended in the middle of a command.", "Start it again and run the same command again to go on."},
 		{LibvirtNetwork, CodeHost, "The network of libvirt cannot be joined: it is not there or not active, or has no address for the machine.", "Run the command that the message names; `virsh net-start` starts a network."},
 		{DriverCannot, CodeHost, "The cluster's driver has no machines that can do that.", "The message names the drivers that can."},
@@ -112,6 +113,7 @@ func Table() []Kind {
 		{MachineNoSystemd, CodeHost, "The machine was not started by systemd.", "Use a machine whose first process is systemd; nothing was changed."},
 		{MachineReadOnly, CodeHost, "The machine's file systems cannot be written to.", "Mount them for writing, and see in its journal why they are not; nothing was changed."},
 		{MachineUnsuitable, CodeHost, "The machine lacks what Kubernetes or skiff needs.", "The message says what; nothing was changed on the machine."},
+		{HomeUnusable, CodeHost, "The folder of skiff's files is none, or cannot be read or written.", "Mend its owner and mode, or let SKIFF_HOME name another folder."},
 		{KubeconfigUnreadable, CodeHost, "The kubeconfig exists and cannot be read or parsed.", "Mend the file or set KUBECONFIG to another; it was not changed."},
 		{KubeconfigNotWritable, CodeHost, "The kubeconfig cannot be written.", "Mend owner and mode of the file; nothing was changed."},
 		{OutputFailed, CodeHost, "What the command prints could not be written.", "See that there is room where it goes; the command itself did its work."},

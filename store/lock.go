@@ -33,18 +33,20 @@ type HeldError struct{ Holder Holder }
 func (e *HeldError) Error() string { return "held by " + e.Holder.String() }
 
 // TryLock takes the lock at path for holder, or returns *HeldError at once. The lock ends with release or with the
-// process, however that ends; the file stays and means nothing by itself.
+// process, however that ends; the file stays and means nothing by itself. Only who holds the lock may remove it.
 func TryLock(path string, holder Holder) (release func(), err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
 	}
-	lock := flock.New(path, flock.SetPermissions(0o600))
-	taken, err := lock.TryLock()
+	lock, err := current(path, func(lock *flock.Flock) error {
+		taken, err := lock.TryLock()
+		if err == nil && !taken {
+			err = &HeldError{Holder: readHolder(path)}
+		}
+		return err
+	})
 	if err != nil {
-		return nil, fmt.Errorf("lock %s: %w", path, err)
-	}
-	if !taken {
-		return nil, &HeldError{Holder: readHolder(path)}
+		return nil, err
 	}
 	// The note is for people; a lock without it still locks, as on a full disk.
 	note, err := json.Marshal(holder)
@@ -78,9 +80,33 @@ func Wait(path string) (release func(), err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
 	}
-	lock := flock.New(path, flock.SetPermissions(0o600))
-	if err := lock.Lock(); err != nil {
-		return nil, fmt.Errorf("lock %s: %w", path, err)
+	lock, err := current(path, (*flock.Flock).Lock)
+	if err != nil {
+		return nil, err
 	}
 	return func() { _ = lock.Unlock() }, nil
+}
+
+// current takes the lock of the file that is at path. Who held it may have removed the file before it was released: that one
+// locks nobody out any more.
+func current(path string, take func(*flock.Flock) error) (*flock.Flock, error) {
+	for {
+		lock := flock.New(path, flock.SetPermissions(0o600))
+		err := take(lock)
+		if held, ok := errors.AsType[*HeldError](err); ok {
+			return nil, held
+		}
+		if err != nil {
+			return nil, fmt.Errorf("lock %s: %w", path, err)
+		}
+		own, err := lock.Stat()
+		if err != nil {
+			_ = lock.Unlock()
+			return nil, fmt.Errorf("lock %s: %w", path, err)
+		}
+		if there, err := os.Stat(path); err == nil && os.SameFile(own, there) {
+			return lock, nil
+		}
+		_ = lock.Unlock()
+	}
 }

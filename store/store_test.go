@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -27,11 +28,13 @@ func TestMain(m *testing.M) {
 }
 
 func hold(path string) {
-	if _, err := store.TryLock(path, store.Holder{Command: "skiff start", PID: os.Getpid(), Since: time.Now()}); err != nil {
+	release, err := store.TryLock(path, store.Holder{Command: "skiff start", PID: os.Getpid(), Since: time.Now()})
+	if err != nil {
 		panic(err)
 	}
+	defer release() // not collected as garbage before
 	_, _ = os.Stdout.WriteString("held\n")
-	select {}
+	time.Sleep(time.Hour) // with nothing else to wait for, the program would end as deadlocked
 }
 
 func TestLocate(t *testing.T) {
@@ -340,4 +343,33 @@ func TestNames(t *testing.T) {
 			t.Errorf("got %s, want %s", test.got, test.want)
 		}
 	}
+}
+
+// TestLockRemoved: a lock that its holder removes still lets one in at a time.
+func TestLockRemoved(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "x.lock")
+	var inside atomic.Int32
+	var group sync.WaitGroup
+	for range 8 {
+		group.Go(func() {
+			for range 50 {
+				release, err := store.Wait(path)
+				if err != nil {
+					t.Errorf("Wait: %v", err)
+					return
+				}
+				if got := inside.Add(1); got != 1 {
+					t.Errorf("%d hold the lock at once, want 1", got)
+				}
+				time.Sleep(time.Microsecond)
+				inside.Add(-1)
+				if err := os.Remove(path); err != nil {
+					t.Errorf("remove the lock that is held: %v", err)
+				}
+				release()
+			}
+		})
+	}
+	group.Wait()
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -44,8 +45,9 @@ func (a *app) config() *cobra.Command {
 			if err := a.goodSetting(args[0], args[1]); err != nil {
 				return err
 			}
-			return editSettings(a.settings.path, args[0], &args[1])
+			return a.settings.edit(args[0], &args[1])
 		},
+		Annotations: map[string]string{annotationMakesSettings: "yes"},
 	}
 	unset := &cobra.Command{
 		Use: "unset KEY", Short: "Take a setting out; the default returns", Args: countArgs(1, 1), ValidArgsFunction: completeKeys,
@@ -57,7 +59,7 @@ func (a *app) config() *cobra.Command {
 					return err
 				}
 			}
-			return editSettings(a.settings.path, args[0], nil)
+			return a.settings.edit(args[0], nil)
 		},
 	}
 	return group(&cobra.Command{
@@ -104,6 +106,17 @@ func completeKeys(_ *cobra.Command, args []string, _ string) ([]string, cobra.Sh
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	return settingKeys(), cobra.ShellCompDirectiveNoFileComp
+}
+
+// edit sets a key of the settings file, or takes it out when value is nil.
+func (s *settings) edit(key string, value *string) error {
+	err := editSettings(s.path, key, value)
+	if path, _ := refused(err); path == "" || s.own || fail.Known(err) {
+		return err
+	}
+	return fail.New(fail.ConfigInvalid, "write settings "+s.path, "%w", err).
+		WithHint("Name a file of your own that can be written to with --config or SKIFF_CONFIG, or leave both off.").
+		WithNext("ls -ld %s", machine.Quote(standing(filepath.Dir(s.path))))
 }
 
 // editSettings sets a key of the settings file, or takes it out when value is nil. Comments and order stay.

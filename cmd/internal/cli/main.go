@@ -84,6 +84,7 @@ func (a *app) code(ctx context.Context, cmd *cobra.Command, err error) int {
 	if ctx.Err() != nil && !fail.Is(err, fail.Interrupted) {
 		err = fail.New(fail.Interrupted, cmd.CommandPath(), "%w", context.Cause(ctx))
 	}
+	err = a.homeUnusable(err)
 	a.explain(cmd, err)
 	code := a.out.Fail(err)
 	if cmd.Name() == statusName {
@@ -134,7 +135,11 @@ func (a *app) prepare(cmd *cobra.Command) error {
 	if a.home, err = store.Locate(a.deps.Env); err != nil {
 		return fail.New(fail.FlagInvalid, "find skiff's folder", "%w", err)
 	}
-	if a.settings, err = readSettings(a.home, a.flags.config, a.deps.Env, cmd.Flags()); err != nil {
+	if err := a.homeIsFolder(); err != nil {
+		return err
+	}
+	fresh := cmd.Annotations[annotationMakesSettings] != ""
+	if a.settings, err = readSettings(a.home, a.flags.config, a.deps.Env, cmd.Flags(), fresh); err != nil {
 		return err
 	}
 	if slices.Contains([]string{cobra.ShellCompRequestCmd, cobra.ShellCompNoDescRequestCmd}, cmd.Name()) {
@@ -186,6 +191,8 @@ func (a *app) sink(ctx context.Context) cluster.Sink {
 const (
 	annotationFormats = "formats" // formats of --output besides text
 	annotationEvents  = "events"  // with -o json, stdout is a stream of events
+	// annotationMakesSettings is of commands that make the settings file when it is not there.
+	annotationMakesSettings = "makes-settings"
 )
 
 // formatOf checks --output against what the command can print.

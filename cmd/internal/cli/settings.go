@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -37,6 +38,7 @@ type settings struct {
 	env   map[string]bool // keys that the environment sets
 	path  string
 	wrong []wrong // what is not good in the settings file
+	own   bool    // the file is that in skiff's own folder: nobody named another one
 }
 
 // settingKeys are the names that the settings file may have: those of start's flags, and the profile. What a single start
@@ -53,8 +55,9 @@ func settingKeys() []string {
 }
 
 // readSettings reads the settings file (the one at path when it is not empty), the environment and the parsed flags. What is
-// wrong in the file is left out and noted; what is wrong elsewhere is the error.
-func readSettings(home store.Home, path string, env func(string) string, flags *pflag.FlagSet) (*settings, error) {
+// wrong in the file is left out and noted; what is wrong elsewhere is the error. With fresh a file that was named need not exist
+// either.
+func readSettings(home store.Home, path string, env func(string) string, flags *pflag.FlagSet, fresh bool) (*settings, error) {
 	s := &settings{viper: viper.New(), flags: flags, env: map[string]bool{}, path: path}
 	if s.path == "" {
 		s.path = env("SKIFF_CONFIG")
@@ -63,7 +66,8 @@ func readSettings(home store.Home, path string, env func(string) string, flags *
 	if !named {
 		s.path = home.Settings()
 	}
-	if err := s.readFile(named); err != nil {
+	s.own = !named
+	if err := s.readFile(named && !fresh); err != nil {
 		return nil, err
 	}
 	if err := s.viper.BindPFlags(flags); err != nil {
@@ -85,15 +89,17 @@ func envName(key string) string { return "SKIFF_" + strings.ToUpper(strings.Repl
 // readFile reads the settings file. One that nobody named need not exist.
 func (s *settings) readFile(named bool) error {
 	content, err := os.ReadFile(s.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		if !named {
-			return nil
-		}
-		return fail.New(fail.ConfigInvalid, "read settings", "%w", err)
+	if errors.Is(err, fs.ErrNotExist) && !named {
+		return nil
+	}
+	if info, err := os.Stat(s.path); err == nil && info.IsDir() {
+		return settingsAreFolder(s.path)
+	}
+	if err != nil && s.own {
+		return fmt.Errorf("read settings: %w", err) // of skiff's own folder
 	}
 	if err != nil {
-		s.wrong = []wrong{{err: fail.New(fail.ConfigInvalid, "read settings", "%w", err)}}
-		return nil
+		return unreadable(s.path, err)
 	}
 	values, err := mapping(content)
 	if err != nil {
@@ -163,6 +169,42 @@ func mapping(content []byte) ([]*yaml.Node, error) {
 type wrong struct {
 	key string // as it is written; empty: it is the whole file
 	err error
+}
+
+// unreadable is the error of a settings file that was named and cannot be opened.
+func unreadable(path string, err error) error {
+	problem := fail.New(fail.ConfigInvalid, "read settings", "%w", err)
+	quoted := machine.Quote(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		next := "touch " + quoted
+		if _, err := os.Stat(filepath.Dir(path)); err != nil {
+			next = "mkdir -p " + machine.Quote(filepath.Dir(path)) + " && " + next
+		}
+		return problem.WithHint("Make the file, which may be empty, or leave --config and SKIFF_CONFIG off. `skiff config set` makes it as well.").WithNext("%s", next)
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		stands := standing(path)
+		if info, err := os.Stat(stands); err == nil && owned(info) && !info.IsDir() {
+			return problem.WithHint("It is yours, and its mode forbids you that.").WithNext("chmod u+rw %s", quoted)
+		}
+		return problem.WithHint("Let its owner give you the right to read it, or name another file with --config or SKIFF_CONFIG.").WithNext("ls -ld %s %s", machine.Quote(filepath.Dir(path)), quoted)
+	}
+	return problem.WithHint("Name a file that can be read with --config or SKIFF_CONFIG, or leave both off.").WithNext("ls -ld %s", machine.Quote(standing(path)))
+}
+
+// settingsAreFolder is the error of a folder in the place of the settings file.
+func settingsAreFolder(path string) error {
+	problem := fail.New(fail.ConfigInvalid, "read settings "+path, "it is a folder, and must be a file").
+		WithHint("Name a file with --config or SKIFF_CONFIG, or leave both off.")
+	if inside := filepath.Join(path, "config.yaml"); fileThere(inside) {
+		return problem.WithNext("skiff config view --config %s", machine.Quote(inside))
+	}
+	return problem.WithNext("ls -ld %s", machine.Quote(path))
+}
+
+func fileThere(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && !info.IsDir()
 }
 
 func unknownKey(where, key string, known []string) *fail.Error {

@@ -289,7 +289,7 @@ func (a *app) currentDefault() string {
 	}
 	if a.settings.viper.InConfig("profile") {
 		// A flag hides the file's value from viper, so this asks without flags.
-		if plain, err := readSettings(a.home, a.flags.config, a.deps.Env, pflag.NewFlagSet("", pflag.ContinueOnError)); err == nil {
+		if plain, err := readSettings(a.home, a.flags.config, a.deps.Env, pflag.NewFlagSet("", pflag.ContinueOnError), false); err == nil {
 			return plain.text("profile")
 		}
 	}

@@ -169,7 +169,7 @@ func (a *app) purge() error {
 			problems = append(problems, fmt.Errorf("remove %s: %w", folder, err))
 		}
 	}
-	if home := a.deps.Env("SKIFF_HOME"); home != "" {
+	if home := a.deps.Env(homeVariable); home != "" {
 		_ = os.Remove(filepath.Clean(home)) // only when nothing else is in it
 	}
 	if err := errors.Join(problems...); err != nil {
