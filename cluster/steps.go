@@ -82,6 +82,9 @@ func (s *start) image() Step {
 				return fail.New(fail.ClusterLocked, "install the guest image", "another start installs it now: %w", err)
 			}
 			defer release()
+			if err := images.Sweep(s.Home.BaseImage(s.config.Image)); err != nil {
+				return err
+			}
 			return images.Install(ctx, s.Built, s.Home.BaseImage(s.config.Image), func(done, total int64) { report("", done, total) })
 		},
 	}

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
+	"syscall"
 	"testing"
 	"time"
 
@@ -299,4 +301,44 @@ func TestVerify(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantID(t, Verify(t.Context(), dir), fail.ChecksumMismatch)
+}
+
+// TestInstallFails: what failed leaves nothing behind, and what was cut off goes with the next one.
+func TestInstallFails(t *testing.T) {
+	t.Parallel()
+	from, base := testImage(t), t.TempDir()
+	to := filepath.Join(base, "x")
+	if err := os.Remove(filepath.Join(from, KernelName)); err != nil {
+		t.Fatal(err)
+	}
+	wantID(t, Install(t.Context(), from, to, nil), fail.ImageMissing)
+	for _, name := range []string{"y.partial", "z.old", "kept", "x.partial"} {
+		if err := os.Mkdir(filepath.Join(base, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := Sweep(to); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir(base)
+	if err != nil || len(entries) != 2 || entries[0].Name() != "kept" || entries[1].Name() != "x.partial" {
+		t.Errorf("got %v and error %v, want what is installed and what the next Install goes on with", entries, err)
+	}
+}
+
+// TestInstallOnFullDisk: the error tells what is needed and what is free.
+func TestInstallOnFullDisk(t *testing.T) {
+	t.Parallel()
+	from := testImage(t)
+	manifest, err := ReadManifest(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := installation{from: from, partial: filepath.Join(t.TempDir(), "x.partial")}
+	err = i.explain("install", manifest, &os.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC})
+	wantID(t, err, fail.HostDiskFull)
+	known, _ := errors.AsType[*fail.Error](err)
+	if !regexp.MustCompile(`it takes \d+ MiB, and \d+ MiB are free`).MatchString(err.Error()) || known.Next == "" {
+		t.Errorf("got error %v with next %q, want both amounts and what to do next", err, known.Next)
+	}
 }

@@ -14,11 +14,13 @@ import (
 	"github.com/google/renameio/v2"
 
 	"github.com/skiff-k8s/skiff/fail"
+	"github.com/skiff-k8s/skiff/internal/host"
 )
 
 // Install puts the image folder from at to, which appears complete or not at all. Every file is held to its digest as it is
 // read. On one file system, and where the files belong to this user, they become hard links; else they are copied with
-// their holes. An installed image that is whole is left alone, and an interrupted Install goes on where it was.
+// their holes. An installed image that is whole is left alone, and an Install goes on where one was that was interrupted or
+// killed; one that failed leaves nothing.
 // progress, which may be nil, is told how many of all bytes are done, holes included. Two Installs to one folder must not
 // run at the same time.
 //
@@ -35,10 +37,32 @@ func Install(ctx context.Context, from, to string, progress func(done, total int
 	for _, file := range manifest.Files {
 		i.total += file.Size
 	}
-	if err := i.run(ctx, manifest); err != nil {
-		return diskFull(fmt.Sprintf("install the guest image in %q", to), err)
+	err = i.run(ctx, manifest)
+	if err == nil {
+		err = replaceDir(i.partial, to)
 	}
-	return diskFull(fmt.Sprintf("install the guest image in %q", to), replaceDir(i.partial, to))
+	if err != nil && ctx.Err() == nil {
+		// The next Install begins anew: it may be of another image, or never come.
+		left := os.RemoveAll(i.partial)
+		err = errors.Join(i.explain(fmt.Sprintf("install the guest image in %q", to), manifest, err), left)
+	}
+	return err
+}
+
+// Sweep removes what Installs to folders beside to left when they were cut off. No Install to any of them may run.
+func Sweep(to string) error {
+	entries, err := os.ReadDir(filepath.Dir(to))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	var problems []error
+	for _, entry := range entries {
+		path := filepath.Join(filepath.Dir(to), entry.Name())
+		if ext := filepath.Ext(path); entry.IsDir() && (ext == ".partial" || ext == ".old") && path != to+".partial" {
+			problems = append(problems, os.RemoveAll(path))
+		}
+	}
+	return errors.Join(problems...)
 }
 
 type installation struct {
@@ -184,16 +208,34 @@ func replaceDir(dir, to string) error {
 	return os.RemoveAll(aside)
 }
 
-// diskFull gives err the ID that it deserves when it says that the disk is full.
-func diskFull(op string, err error) error {
+// explain gives err the ID that it deserves when it says that the disk is full.
+func (i *installation) explain(op string, manifest Manifest, err error) error {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return fail.New(fail.HostDiskFull, op, "%w", err)
-	}
-	if err == nil {
-		return nil
+		const mib = 1 << 20
+		dir := filepath.Dir(i.partial)
+		room := fmt.Sprintf("it takes %d MiB", i.taken(manifest)/mib)
+		if free, unknown := host.FreeBytes(dir); unknown == nil {
+			room += fmt.Sprintf(", and %d MiB are free", free/mib)
+		}
+		return fail.New(fail.HostDiskFull, op, "%w; %s", err, room).WithNext("df -h %s", dir)
 	}
 	if fail.Known(err) {
 		return err
 	}
 	return fmt.Errorf("%s: %w", op, err)
+}
+
+// taken is how many bytes of the disk the image takes where it is installed from: holes take none.
+func (i *installation) taken(manifest Manifest) (bytes int64) {
+	const block = 512 // POSIX stat(2), st_blocks on Linux and macOS
+	for _, file := range manifest.Files {
+		info, err := os.Stat(filepath.Join(i.from, filepath.FromSlash(file.Name)))
+		if err != nil {
+			continue
+		}
+		if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+			bytes += stat.Blocks * block
+		}
+	}
+	return bytes
 }

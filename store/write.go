@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -11,6 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/skiff-k8s/skiff/fail"
+	"github.com/skiff-k8s/skiff/internal/host"
+	"github.com/skiff-k8s/skiff/machine"
 )
 
 // Write replaces the file at path in one step and flushes it to the disk, making missing parent folders (mode 0700). A
@@ -27,9 +30,30 @@ func Write(path string, content []byte, mode fs.FileMode) error {
 // other error as it is.
 func NoSpace(op string, err error) error {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return fail.New(fail.HostDiskFull, op, "%w", err)
+		return full(op, err)
 	}
 	return err
+}
+
+// full tells how much room there is on the disk that is full, where the error names a file on it.
+func full(op string, err error) error {
+	file, ok := errors.AsType[*fs.PathError](err)
+	if !ok {
+		return fail.New(fail.HostDiskFull, op, "%w", err).WithNext("df -h")
+	}
+	dir := filepath.Dir(file.Path)
+	for parent := filepath.Dir(dir); parent != dir; parent = filepath.Dir(dir) {
+		if _, gone := os.Stat(dir); gone == nil {
+			break
+		}
+		dir = parent
+	}
+	problem := fail.New(fail.HostDiskFull, op, "%w", err).WithNext("df -h %s", machine.Quote(dir))
+	if free, unknown := host.FreeBytes(dir); unknown == nil {
+		const kib = 1 << 10
+		problem.Err = fmt.Errorf("%w; %d KiB are free there", err, free/kib)
+	}
+	return problem
 }
 
 // Folder makes a private folder (mode 0700) and the missing ones above it.

@@ -97,7 +97,7 @@ func DiskFull(err error, dir string) error {
 	if !errors.Is(err, syscall.ENOSPC) && (unknown != nil || free >= nothing) {
 		return err
 	}
-	return &fail.Error{ID: fail.HostDiskFull, Err: err, Hint: "Free some space on the disk that holds " + dir + "."}
+	return &fail.Error{ID: fail.HostDiskFull, Err: err, Hint: "Free some space on the disk that holds " + dir + ".", Next: "df -h " + machine.Quote(dir)}
 }
 
 // SyncFolder returns once the names in a folder are on the disk.
