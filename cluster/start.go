@@ -89,6 +89,9 @@ func (m *Manager) Start(ctx context.Context, o StartOptions, sink Sink) (Started
 	if err := kubeconfig.Check(m.Kubeconfig); err != nil {
 		return Started{}, err
 	}
+	if err := m.free(o.Profile, exists); err != nil {
+		return Started{}, err
+	}
 	if !exists && !o.DryRun {
 		if err := m.inspect(ctx, &c); err != nil {
 			return Started{}, err

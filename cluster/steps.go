@@ -312,13 +312,14 @@ func (s *start) context() Step {
 			if err != nil {
 				return err
 			}
-			return kubeconfig.Merge(ctx, s.Kubeconfig, s.config.Profile, own, !s.options.KeepContext)
+			err = kubeconfig.Merge(ctx, s.Kubeconfig, s.config.Profile, own, !s.options.KeepContext)
+			return foreign(err, s.config.Profile, s.stored != nil)
 		},
 		Undo: func(ctx context.Context) error {
 			if s.stored != nil {
 				return nil
 			}
-			return kubeconfig.Remove(ctx, s.Kubeconfig, s.config.Profile)
+			return s.dropContext(ctx, s.config.Profile)
 		},
 	}
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/skiff-k8s/skiff/drivers"
 	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/machine"
-	"github.com/skiff-k8s/skiff/provision/kubeconfig"
 )
 
 // StopOptions says how to stop.
@@ -115,7 +114,7 @@ func (m *Manager) Delete(ctx context.Context, o DeleteOptions, sink Sink) (delet
 	}
 	files := m.Home.Cluster(profile)
 	if _, err := os.Lstat(files.Dir); errors.Is(err, os.ErrNotExist) {
-		return false, kubeconfig.Remove(ctx, m.Kubeconfig, profile)
+		return false, m.dropContext(ctx, profile)
 	}
 	release, err := m.lock(profile)
 	if err != nil {
@@ -145,7 +144,7 @@ func (m *Manager) Delete(ctx context.Context, o DeleteOptions, sink Sink) (delet
 		if gone := m.Agents.Stop(ctx, files.AgentSocket()); gone != nil { // without its socket nobody could end it later
 			emit(sink, Event{Profile: profile, Text: gone.Error()}, Warning)
 		}
-		err = errors.Join(kubeconfig.Remove(ctx, m.Kubeconfig, profile), os.RemoveAll(files.Run), os.RemoveAll(files.Dir))
+		err = errors.Join(m.dropContext(ctx, profile), os.RemoveAll(files.Run), os.RemoveAll(files.Dir))
 	}
 	if err != nil {
 		err = unreached(err, profile, true)
@@ -194,7 +193,7 @@ func (m *Manager) remove(ctx context.Context, c config.Cluster, keepLogs bool) e
 	if err := m.Agents.Stop(ctx, files.AgentSocket()); err != nil {
 		return wrap(fail.AgentFailed, err, "end the agent of cluster %s", c.Profile)
 	}
-	if err := kubeconfig.Remove(ctx, m.Kubeconfig, c.Profile); err != nil {
+	if err := m.dropContext(ctx, c.Profile); err != nil {
 		return err
 	}
 	if !keepLogs {

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"net"
 	"net/netip"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,7 +15,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/skiff-k8s/skiff/machine"
-	"github.com/skiff-k8s/skiff/provision"
 	"github.com/skiff-k8s/skiff/provision/kubeconfig"
 )
 
@@ -40,7 +38,7 @@ func (h Host) kubeconfig(ctx context.Context) []Finding {
 	}
 	ours := 0
 	for _, entry := range entries {
-		address, ok := clusterAddress(entry.Server)
+		address, ok := kubeconfig.Address(entry.Server)
 		if !ok {
 			continue
 		}
@@ -87,19 +85,6 @@ func (h Host) kubeconfigs() []string {
 	return paths
 }
 
-// clusterAddress returns the address of a cluster's API server, if url is that of one: 127.77.N.1 and the usual port.
-func clusterAddress(server string) (netip.AddrPort, bool) {
-	parsed, err := url.Parse(server)
-	if err != nil {
-		return netip.AddrPort{}, false
-	}
-	address, err := netip.ParseAddrPort(parsed.Host)
-	if err != nil || !published.Contains(address.Addr()) || address.Port() != provision.APIServerPort {
-		return netip.AddrPort{}, false
-	}
-	return address, true
-}
-
 // gone reports whether the cluster of an entry is no more: no profile has its name, and nothing answers at its address.
 // The latter spares what another SKIFF_HOME has running; what it has stopped gets its entry back at its next start.
 func (h Host) gone(ctx context.Context, name string, address netip.AddrPort) bool {
@@ -120,10 +105,10 @@ func (h Host) staleEntry(entry kubeconfig.Entry) Finding {
 		text += "; it is the current context, so kubectl fails"
 	}
 	return warning("skiff delete -p "+machine.Quote(entry.Name), "%s.", text).mended(func(ctx context.Context) (string, error) {
-		if address, ok := clusterAddress(entry.Server); !ok || !h.gone(ctx, entry.Name, address) {
+		if address, ok := kubeconfig.Address(entry.Server); !ok || !h.gone(ctx, entry.Name, address) {
 			return "", nil
 		}
-		return fmt.Sprintf("Removed context %q from the kubeconfig.", entry.Name), kubeconfig.Remove(ctx, h.Kubeconfig, entry.Name)
+		return fmt.Sprintf("Removed context %q from the kubeconfig.", entry.Name), kubeconfig.Remove(ctx, h.Kubeconfig, entry.Name, nil)
 	})
 }
 

@@ -59,6 +59,7 @@ const (
 	HomeUnusable          ID = "HOME_UNUSABLE"
 	KubeconfigUnreadable  ID = "KUBECONFIG_UNREADABLE"
 	KubeconfigNotWritable ID = "KUBECONFIG_NOT_WRITABLE"
+	KubeconfigForeign     ID = "KUBECONFIG_FOREIGN"
 	OutputFailed          ID = "OUTPUT_FAILED"
 	ClusterNotFound       ID = "CLUSTER_NOT_FOUND"
 	AddonNotFound         ID = "ADDON_NOT_FOUND"
@@ -125,6 +126,7 @@ func Table() []Kind {
 		{ClusterNotRunning, CodeConflict, "The cluster exists and does not run.", "Start it."},
 		{SpecImmutable, CodeConflict, "The change needs a new cluster.", "Use another profile, or delete the cluster first."},
 		{DomainForeign, CodeConflict, "libvirt or VirtualBox has a machine with the name of skiff's that is not skiff's; it is left alone.", "Rename that machine, or use another profile."},
+		{KubeconfigForeign, CodeConflict, "The kubeconfig has a context, cluster or user of the profile's name that is not skiff's; it is left alone.", "Use another profile, rename the context, or set KUBECONFIG to another file."},
 		{SnapshotExists, CodeConflict, "The cluster has a snapshot of that name already.", "Use another name, or delete that snapshot first."},
 		{SnapshotMismatch, CodeConflict, "A saved state is damaged, or was made by another QEMU or for another machine.", "The cluster boots from its disk instead; the message says what differs."},
 		{SSHHostKeyChanged, CodeConflict, "The machine shows another SSH host key than before.", "Find out whether the machine was set up anew or another one answers in its place."},

@@ -4,6 +4,9 @@
 //
 // Everywhere, list is the user's KUBECONFIG: one path, or several separated as in PATH; empty means ~/.kube/config. name
 // is the one name of context, cluster and user. own is a kubeconfig whose current context is the cluster alone.
+//
+// Only what is skiff's is changed, also where the user has entries of the same name: those whose cluster is at an address of
+// skiff's (see Address), or has the authority or the server that own has.
 package kubeconfig
 
 import (
@@ -22,7 +25,7 @@ import (
 // Seen is what the user's kubeconfig has of a cluster.
 type Seen struct {
 	Configured bool // context, cluster and user of that name are there and the same as in own
-	Current    bool // it is the current context
+	Current    bool // the current context is skiff's and has that name
 }
 
 // Look says what there is, merging several files as kubectl does: the first that has an entry counts. No file is no
@@ -37,6 +40,9 @@ func Look(list, name string, own []byte) (Seen, error) {
 		return Seen{}, err
 	}
 	seen := Seen{Configured: true, Current: effectiveCurrent(files) == name}
+	if f := having(files, kinds()[2], name); f != nil && !newOwner(files, name, own).owns(f, kinds()[2]) {
+		seen.Current = false
+	}
 	for _, kind := range kinds() {
 		file := having(files, kind, name)
 		if file == nil || !same(file.item(kind, name), kind, want) {
@@ -57,14 +63,17 @@ func Check(list string) error {
 
 // Merge adds or replaces context, cluster and user of that name, and makes it the current context if setCurrent. A
 // namespace that the user gave the context stays. An entry is replaced in the file that has it; a new one goes into the
-// first file that exists, else into the last (as kubectl does). Merging twice is as once. A cancelled ctx ends the wait
-// for the lock.
+// first file that exists, else into the last (as kubectl does). Where it would have to replace what is not skiff's, it
+// changes nothing and returns a *Foreign. Merging twice is as once. A cancelled ctx ends the wait for the lock.
 func Merge(ctx context.Context, list, name string, own []byte, setCurrent bool) error {
 	want, err := entryOf(own, name)
 	if err != nil {
 		return err
 	}
 	return modify(ctx, list, func(files []*file) error {
+		if err := newOwner(files, name, own).conflict(); err != nil {
+			return err
+		}
 		for _, kind := range kinds() {
 			f := having(files, kind, name)
 			if f == nil {
@@ -84,14 +93,31 @@ func Merge(ctx context.Context, list, name string, own []byte, setCurrent bool) 
 	})
 }
 
-// Remove takes out context, cluster and user of that name, from all files, and unsets the current context if it was
-// that. What is not there is no error.
-func Remove(ctx context.Context, list, name string) error {
+// Remove takes out context, cluster and user of that name, as far as they are skiff's, from all files, and unsets the
+// current context if it was that. What is not there is no error. own may be nil, for a cluster that is gone or never got its
+// kubeconfig.
+func Remove(ctx context.Context, list, name string, own []byte) error {
 	return modify(ctx, list, func(files []*file) error {
+		type place struct {
+			file *file
+			kind kind
+		}
+		var ours []place // decided before anything is removed, as one entry says whose another is
+		owner := newOwner(files, name, own)
 		for _, f := range files {
 			for _, kind := range kinds() {
-				f.remove(kind, name)
+				if f.item(kind, name) != nil && owner.owns(f, kind) {
+					ours = append(ours, place{f, kind})
+				}
 			}
+		}
+		for _, one := range ours {
+			one.file.remove(one.kind, name)
+		}
+		if len(ours) == 0 || having(files, kinds()[2], name) != nil {
+			return nil // the current context is another's
+		}
+		for _, f := range files {
 			if f.current() == name {
 				f.setCurrent("")
 			}

@@ -65,10 +65,10 @@ func TestMerge(t *testing.T) {
 		"others":      {others, true},
 		"keep":        {others, false},
 		"nulls":       {"apiVersion: v1\nkind: Config\nclusters: null\ncontexts: []\nusers:\ncurrent-context: \"\"\n", true},
-		"outdated":    {strings.ReplaceAll(own, "admin@dev", "dev") + "x-mine: 1\n", true},
+		"outdated":    {named("{server: \"https://127.77.9.1:6443\"}", "{token: old}") + "x-mine: 1\n", true},
 		"json":        {`{"apiVersion":"v1","kind":"Config","clusters":[{"name":"a","cluster":{"server":"https://a"}}]}`, true},
 		"with prefs":  {"# empty but for this\n", true},
-		"own context": {"contexts:\n- name: dev\n  context: {cluster: old, user: old, namespace: mine}\n", true},
+		"own context": {"contexts:\n- name: dev\n  context: {cluster: dev, user: dev, namespace: mine}\n", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -93,7 +93,7 @@ func TestMerge(t *testing.T) {
 			if _, err := os.Stat(path + ".lock"); err == nil {
 				t.Error("the lock is still there")
 			}
-			if err := kubeconfig.Remove(t.Context(), path, "dev"); err != nil {
+			if err := kubeconfig.Remove(t.Context(), path, "dev", nil); err != nil {
 				t.Fatal(err)
 			}
 			if seen, err := kubeconfig.Look(path, "dev", []byte(own)); err != nil || seen != (kubeconfig.Seen{}) {
@@ -111,7 +111,7 @@ func TestOthersStay(t *testing.T) {
 	if err := kubeconfig.Merge(t.Context(), path, "dev", []byte(own), false); err != nil {
 		t.Fatal(err)
 	}
-	if err := kubeconfig.Remove(t.Context(), path, "dev"); err != nil {
+	if err := kubeconfig.Remove(t.Context(), path, "dev", nil); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(others, read(t, path)); diff != "" {
@@ -125,7 +125,7 @@ func TestSeveralFiles(t *testing.T) {
 	missing, first, second := filepath.Join(dir, "missing"), filepath.Join(dir, "first"), filepath.Join(dir, "second")
 	list := strings.Join([]string{missing, first, second, "", first}, string(filepath.ListSeparator))
 	write(t, first, others)
-	write(t, second, strings.ReplaceAll(own, "admin@dev", "dev"))
+	write(t, second, "contexts:\n- name: dev\n  context: {cluster: dev, user: dev}\n")
 	if err := kubeconfig.Merge(t.Context(), list, "dev", []byte(own), true); err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +170,7 @@ func TestRefusals(t *testing.T) {
 			write(t, path, test.content)
 			for call, err := range map[string]error{
 				"Merge":  kubeconfig.Merge(t.Context(), path, "dev", []byte(own), true),
-				"Remove": kubeconfig.Remove(t.Context(), path, "dev"),
+				"Remove": kubeconfig.Remove(t.Context(), path, "dev", nil),
 				"Check":  kubeconfig.Check(path),
 			} {
 				if !fail.Is(err, test.want) {

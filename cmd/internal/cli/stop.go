@@ -30,7 +30,10 @@ earlier stop has kept is thrown away. Drivers that cannot keep memory power it o
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			profiles := []string{a.profile()}
 			if all {
-				var err error
+				err := a.notBoth(cmd)
+				if err != nil {
+					return err
+				}
 				if profiles, err = a.home.Profiles(); err != nil {
 					return err
 				}
@@ -43,9 +46,19 @@ earlier stop has kept is thrown away. Drivers that cannot keep memory power it o
 			})
 		},
 	}
-	cmd.Flags().BoolVar(&all, "all", false, "stop every cluster")
+	cmd.Flags().BoolVar(&all, "all", false, "stop every cluster; not together with -p")
 	cmd.Flags().BoolVar(&shutdown, "shutdown", false, "power the machine off in place of keeping its memory")
 	return cmd
+}
+
+// notBoth refuses --all beside a cluster that the command line names: who writes both may well mean that one alone. That of
+// the environment or the settings is another matter, as it is there for all commands.
+func (a *app) notBoth(cmd *cobra.Command) error {
+	if a.settings.from("profile") != fromFlag {
+		return nil
+	}
+	return fail.New(fail.FlagInvalid, cmd.CommandPath(), "--all is for every cluster, and -p for %s alone", a.profile()).
+		WithHint("Leave one of them off.").WithNext("%s -p %s", cmd.CommandPath(), a.profile())
 }
 
 // each does one thing for several clusters: one that fails does not keep it from the others, Ctrl-C does.
@@ -90,10 +103,17 @@ func (a *app) delete() *cobra.Command {
   skiff delete --all --purge    # also warm spares, the guest image and the settings`,
 		Args:        noArgs,
 		Annotations: map[string]string{annotationFormats: "json", annotationEvents: "yes"},
-		RunE:        func(cmd *cobra.Command, _ []string) error { return a.runDelete(cmd.Context(), d) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if d.all {
+				if err := a.notBoth(cmd); err != nil {
+					return err
+				}
+			}
+			return a.runDelete(cmd.Context(), d)
+		},
 	}
 	flags := cmd.Flags()
-	flags.BoolVar(&d.all, "all", false, "delete every cluster")
+	flags.BoolVar(&d.all, "all", false, "delete every cluster; not together with -p")
 	flags.BoolVar(&d.purge, "purge", false, "with --all: remove every file of skiff's as well")
 	flags.BoolVar(&d.force, "force", false, "go on where a part cannot be removed in order")
 	flags.BoolVar(&d.dryRun, "dry-run", false, "print what would be removed, and do nothing")
