@@ -8,9 +8,11 @@ import (
 	"testing"
 
 	"github.com/skiff-k8s/skiff/cluster"
+	"github.com/skiff-k8s/skiff/cluster/clustertest"
 	"github.com/skiff-k8s/skiff/drivers"
 	"github.com/skiff-k8s/skiff/drivers/fake"
 	"github.com/skiff-k8s/skiff/fail"
+	"github.com/skiff-k8s/skiff/images"
 )
 
 // TestDamagedKeys: without its keys nobody gets into a machine. Everything that would says which file it is, and what needs
@@ -154,4 +156,90 @@ func TestWithoutLibvirt(t *testing.T) {
 		t.Errorf("delete by force: %v", err)
 	}
 	w.gone()
+}
+
+// TestDamagedImage: the guest image below a cluster is installed again where it is at hand. Where it is not, that is said.
+func TestDamagedImage(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		damage func(base string) error
+		id     fail.ID // where it is not at hand
+	}{
+		"all gone":     {os.RemoveAll, fail.ImageMissing},
+		"no manifest":  {func(base string) error { return os.Remove(filepath.Join(base, images.ManifestName)) }, fail.ImageMissing},
+		"no disk":      {func(base string) error { return os.Remove(filepath.Join(base, images.DiskName)) }, fail.ImageMissing},
+		"bad manifest": {func(base string) error { return replace(filepath.Join(base, images.ManifestName)) }, fail.ChecksumMismatch},
+		"bad disk":     {func(base string) error { return replace(filepath.Join(base, images.DiskName)) }, fail.ChecksumMismatch},
+	} {
+		for _, state := range []string{"kept", "powered off"} {
+			t.Run(name+", "+state, func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t)
+				base := w.Home.BaseImage(w.starts(w.options()).Config.Image)
+				if state == "kept" {
+					w.stops()
+				} else {
+					w.powersOff()
+				}
+				w.must(test.damage(base))
+				// As the driver qemu says it of a disk that stands on nothing.
+				w.driver.Failures = map[fake.Op]fake.Failure{fake.State: {ID: fail.ImageMissing, Error: "its image is not there", Times: 1}}
+				built := w.Built
+				for _, elsewhere := range []string{filepath.Join(t.TempDir(), "none"), other(t)} {
+					w.Built = elsewhere
+					w.fails(w.options(), test.id)
+				}
+				w.Built = built
+				w.starts(w.options())
+				w.driver.Failures = nil
+				if got := w.status(); got != allWell {
+					t.Errorf("status: got %q, want %q", got, allWell)
+				}
+				if err := images.Reread(t.Context(), base); err != nil {
+					t.Errorf("the image: %v", err)
+				}
+			})
+		}
+	}
+}
+
+// replace puts another file in the place of one that others may be linked to.
+func replace(path string) error { return replaceWith(path, []byte("garbage")) }
+
+// other returns the folder of another image.
+func other(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "other")
+	if err := clustertest.Image(t.Context(), dir); err != nil {
+		t.Fatal(err)
+	}
+	manifest, err := images.ReadManifest(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	manifest.Cmdline += " other"
+	content, err := manifest.Encode()
+	if err == nil {
+		err = replaceWith(filepath.Join(dir, images.ManifestName), content)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func replaceWith(path string, content []byte) error {
+	return errors.Join(os.Remove(path), os.WriteFile(path, content, 0o600))
+}
+
+// TestDamagedImageOfRunning: a machine that runs has all that it needs of its image, and is left alone.
+func TestDamagedImageOfRunning(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.starts(w.options())
+	w.must(os.RemoveAll(w.Home.Base()))
+	w.Built = filepath.Join(t.TempDir(), "none")
+	if started := w.starts(w.options()); len(started.Plan.Steps) != 0 {
+		t.Errorf("got the plan\n%s, want none", started.Plan)
+	}
 }

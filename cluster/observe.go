@@ -36,19 +36,33 @@ type observed struct {
 // observe looks at everything that a plan depends on. It changes nothing.
 func (m *Manager) observe(ctx context.Context, c config.Cluster, exists bool) (observed, error) {
 	seen := observed{machine: machine.Absent, usable: errNotRunning}
-	if _, err := images.ReadManifest(m.Home.BaseImage(c.Image)); err == nil {
-		seen.image = true
-	} else if !missing(err) {
-		return seen, err
-	}
-	if !exists {
+	damage := images.Verify(ctx, m.Home.BaseImage(c.Image))
+	switch seen.image = damage == nil; {
+	case !seen.image && !missing(damage) && !fail.Is(damage, fail.ChecksumMismatch):
+		return seen, damage
+	case !exists:
 		return seen, nil
 	}
-	vm, spec, err := m.machine(c)
+	driver, err := m.driver(c)
 	if err != nil {
 		return seen, err
 	}
-	if seen.machine, err = vm.State(ctx); fail.Known(err) {
+	spec, err := m.spec(c)
+	if err != nil && (seen.image || !fail.Is(err, fail.ChecksumMismatch)) {
+		return seen, err
+	}
+	vm := driver.Machine(spec)
+	seen.machine, err = vm.State(ctx)
+	if alive := err == nil && (seen.machine == machine.Running || seen.machine == machine.Paused); !seen.image && !m.atHand(c) {
+		if !alive {
+			return seen, m.imageLost(c, damage)
+		}
+		seen.image = true // as long as it runs it has all that it needs of it
+	}
+	if !seen.image && fail.Is(err, fail.ImageMissing) {
+		seen.machine, err = machine.Stopped, nil // the image is about to be there again
+	}
+	if fail.Known(err) {
 		return seen, err
 	} else if err != nil {
 		return seen, fail.New(fail.MachineFailed, "look at the machine of cluster "+c.Profile, "%w", err).WithNext("skiff logs -p %s", c.Profile)
@@ -98,6 +112,28 @@ var errNotRunning = errors.New("the machine does not run")
 
 // errNoAgent is why a cluster whose machine runs cannot be asked whether it is usable.
 var errNoAgent = errors.New("its agent has ended")
+
+// atHand reports whether the very image that the cluster stands on can be installed again.
+func (m *Manager) atHand(c config.Cluster) bool {
+	manifest, err := images.ReadManifest(m.Built)
+	return err == nil && m.Home.BaseImage(manifest.Digest) == m.Home.BaseImage(c.Image)
+}
+
+// imageLost is the error of a cluster that has lost the image that its disk is layered on.
+func (m *Manager) imageLost(c config.Cluster, damage error) error {
+	id := fail.ImageMissing
+	if fail.Is(damage, fail.ChecksumMismatch) {
+		id = fail.ChecksumMismatch
+	}
+	op := "start cluster " + c.Profile
+	if _, err := images.ReadManifest(m.Built); err != nil {
+		return fail.New(id, op, "the guest image that its disk stands on cannot be used: %w", damage).
+			WithHint("Build that image again; the next start installs it.").WithNext("make image")
+	}
+	return fail.New(id, op, "the guest image that its disk stands on cannot be used, and the one in %s is another: %w", m.Built, damage).
+		WithHint("Without the image of digest %s the cluster's disk is of no use. Put that one there, and start installs it; else remove the cluster.", c.Image).
+		WithNext("skiff delete -p %s", c.Profile)
+}
 
 // ownKubeconfig reads the cluster's own kubeconfig, and fails when it is of no use.
 func ownKubeconfig(files store.Cluster) ([]byte, error) {

@@ -75,7 +75,7 @@ func (s *start) why(first, then string) string {
 func (s *start) image() Step {
 	return Step{
 		ID: "image", Text: "Install the guest image (Kubernetes " + s.config.KubernetesVersion + ")",
-		Why: "no cluster on this host has used it yet",
+		Why: s.why("no cluster on this host has used it yet", "it is gone, or not whole any more"),
 		Do: func(ctx context.Context, report Report) error {
 			release, err := store.TryLock(s.Home.BaseLock(), store.Holder{Command: s.Command, PID: os.Getpid(), Since: time.Now()})
 			if err != nil {

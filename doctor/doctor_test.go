@@ -371,6 +371,13 @@ func TestChecks(t *testing.T) {
 			p.cluster("dev")
 			p.flip(filepath.Join(p.Home.BaseImage(p.image()), images.InitrdName))
 		}},
+		"image-lost": {"image", func(p *patient) {
+			files := p.cluster("dev")
+			content, err := os.ReadFile(files.File())
+			p.must(err)
+			p.write(files.File(), strings.Replace(string(content), "provisioned: false", "provisioned: true", 1))
+			p.must(os.RemoveAll(p.Home.Base()))
+		}},
 		"image-broken-unused": {"image", func(p *patient) { p.flip(filepath.Join(p.Home.BaseImage(p.image()), images.InitrdName)) }},
 		"image-half-spaced":   {"image", func(p *patient) { p.must(store.Folder(p.Home.BaseImage("a b.partial"))) }},
 		"image-half":          {"image", func(p *patient) { p.must(store.Folder(p.Home.BaseImage("abc.partial"))) }},

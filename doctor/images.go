@@ -26,7 +26,7 @@ func (h Host) images(ctx context.Context) []Finding {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return []Finding{unknown("%v.", err)}
 	}
-	var findings []Finding
+	findings := h.lostImages(ctx)
 	var installed []string
 	for _, entry := range entries {
 		dir := filepath.Join(h.Home.Base(), entry.Name())
@@ -50,6 +50,25 @@ func (h Host) images(ctx context.Context) []Finding {
 	}
 	if len(findings) == 0 {
 		return []Finding{good("%s%s", describe(len(installed), "installed guest image is", "installed guest images are", "as the manifest says"), next.Text)}
+	}
+	return findings
+}
+
+// lostImages are those that clusters are layered on and that are not there at all.
+func (h Host) lostImages(ctx context.Context) []Finding {
+	var findings []Finding
+	seen := map[string]bool{}
+	for _, cluster := range h.described() {
+		dir := h.Home.BaseImage(cluster.config.Image)
+		if cluster.err != nil || !cluster.config.Provisioned || seen[dir] {
+			continue
+		}
+		seen[dir] = true
+		if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+			if f, wrong := h.image(ctx, dir); wrong {
+				findings = append(findings, f)
+			}
+		}
 	}
 	return findings
 }

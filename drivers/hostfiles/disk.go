@@ -39,7 +39,8 @@ func CreateDisk(ctx context.Context, qemuImg, path string, spec machine.Spec) er
 	return os.Rename(Part(path), path)
 }
 
-// CheckDisk returns what is wrong with the machine's disk at path, as far as a look at it shows.
+// CheckDisk returns what is wrong with the machine's disk at path, as far as a look at it shows: fail.StateCorrupt when it is
+// none, fail.ImageMissing when the image's disk below it is gone.
 func CheckDisk(path string, spec machine.Spec) error {
 	disk, err := os.Open(path)
 	if err != nil {
@@ -53,12 +54,19 @@ func CheckDisk(path string, spec machine.Spec) error {
 		return fmt.Errorf("read its disk: %w", err)
 	}
 	if header.Magic != magic || header.Version < 2 || header.Version > 3 {
-		return fmt.Errorf("its disk %s is no qcow2 file", path)
+		return Corrupt(spec.Cluster, path, errors.New("it is no qcow2 file"))
 	}
 	if !Exists(spec.Image.Disk) {
-		return fmt.Errorf("the disk of its image, %s, is not there", spec.Image.Disk)
+		return fail.New(fail.ImageMissing, "use cluster "+spec.Cluster, "the disk of its image, %s, is not there", spec.Image.Disk).
+			WithHint("Start installs the image again where it is at hand.").WithNext("skiff start -p %s", spec.Cluster)
 	}
 	return nil
+}
+
+// Corrupt is the error of a file without which the cluster's machine cannot be.
+func Corrupt(cluster, path string, err error) error {
+	return fail.New(fail.StateCorrupt, "use cluster "+cluster, "its disk %s cannot be used: %w", path, err).
+		WithHint("Put the file back from a copy, or remove the cluster.").WithNext("skiff delete -p %s", cluster)
 }
 
 // CheckLayer returns an error unless the disk at path is a layer over that of the machine's image, as one that was made

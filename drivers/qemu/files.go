@@ -11,9 +11,11 @@ import (
 )
 
 // files names the files of one machine.
-type files struct{ dir, run string }
+type files struct{ dir, run, cluster string }
 
-func filesOf(spec machine.Spec) files { return files{dir: spec.Dir, run: spec.RunDir} }
+func filesOf(spec machine.Spec) files {
+	return files{dir: spec.Dir, run: spec.RunDir, cluster: spec.Cluster}
+}
 
 func (f files) disk() string { return filepath.Join(f.dir, firstLayer) }
 

@@ -44,7 +44,7 @@ func (f files) readChain() (chain, error) {
 		err = c.check()
 	}
 	if err != nil {
-		return chain{}, fmt.Errorf("read the layers of its disk from %s: %w", f.chain(), err)
+		return chain{}, hostfiles.Corrupt(f.cluster, f.chain(), err)
 	}
 	return c, nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/skiff-k8s/skiff/drivers/drivertest"
 	"github.com/skiff-k8s/skiff/drivers/fake"
 	"github.com/skiff-k8s/skiff/drivers/hostfiles"
+	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/internal/processes"
 	"github.com/skiff-k8s/skiff/machine"
 	"github.com/skiff-k8s/skiff/provision/ssh"
@@ -357,10 +358,12 @@ func TestBroken(t *testing.T) {
 	tests := map[string]struct {
 		spoil func(*Machine) error
 		want  string
+		id    fail.ID
 	}{
-		"disk is no qcow2": {func(m *Machine) error { return os.WriteFile(m.files.disk(), []byte("what?"), 0o600) }, "no qcow2 file"},
-		"disk is empty":    {func(m *Machine) error { return os.Truncate(m.files.disk(), 0) }, "no qcow2 file"},
-		"image is gone":    {func(m *Machine) error { return os.Remove(m.spec.Image.Disk) }, "disk of its image"},
+		"disk is no qcow2": {func(m *Machine) error { return os.WriteFile(m.files.disk(), []byte("what?"), 0o600) }, "no qcow2 file", fail.StateCorrupt},
+		"disk is empty":    {func(m *Machine) error { return os.Truncate(m.files.disk(), 0) }, "no qcow2 file", fail.StateCorrupt},
+		"layers are none":  {func(m *Machine) error { return os.WriteFile(m.files.chain(), []byte("what?"), 0o600) }, "disk.json cannot be used", fail.StateCorrupt},
+		"image is gone":    {func(m *Machine) error { return os.Remove(m.spec.Image.Disk) }, "disk of its image", fail.ImageMissing},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -369,11 +372,14 @@ func TestBroken(t *testing.T) {
 			if err := test.spoil(m); err != nil {
 				t.Fatal(err)
 			}
-			if err := wantState(t, m, machine.Broken); err == nil || !strings.Contains(err.Error(), test.want) {
-				t.Errorf("got error %v, want one with %q", err, test.want)
+			if err := wantState(t, m, machine.Broken); !fail.Is(err, test.id) || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got error %v, want %s with %q", err, test.id, test.want)
 			}
-			if err := m.Start(t.Context()); err == nil || !strings.Contains(err.Error(), test.want) {
-				t.Errorf("Start gave error %v, want one with %q", err, test.want)
+			if err := m.Start(t.Context()); !fail.Is(err, test.id) || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("Start gave error %v, want %s with %q", err, test.id, test.want)
+			}
+			if err := m.Delete(t.Context()); err != nil {
+				t.Errorf("Delete: %v", err)
 			}
 		})
 	}
