@@ -103,7 +103,12 @@ func (s session) steps(args ...string) []string {
 // interrupt runs skiff until mark is in what it says, sends it SIGINT, and returns how it ended.
 func (s session) interrupt(env []string, mark string, args ...string) (code int, said string) {
 	s.t.Helper()
-	cmd := s.command(env, args...)
+	return s.signal(s.command(env, args...), mark, syscall.SIGINT)
+}
+
+// signal runs a command until mark is in what it says, sends it signals, and returns how it ended.
+func (s session) signal(cmd *exec.Cmd, mark string, signals ...syscall.Signal) (code int, said string) {
+	s.t.Helper()
 	stderr, err := cmd.StderrPipe()
 	if err == nil {
 		err = cmd.Start()
@@ -116,8 +121,10 @@ func (s session) interrupt(env []string, mark string, args ...string) (code int,
 		all.WriteString(lines.Text() + "\n")
 		if mark != "" && strings.Contains(lines.Text(), mark) {
 			mark = ""
-			if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
-				s.t.Fatal(err)
+			for _, signal := range signals {
+				if err := cmd.Process.Signal(signal); err != nil {
+					s.t.Fatal(err)
+				}
 			}
 		}
 	}
@@ -439,4 +446,99 @@ func TestSecondSignal(t *testing.T) {
 		t.Errorf("after the second signal: got %v, want an end by the signal", err)
 	}
 	s.starts("start")
+}
+
+// TestHangup: a terminal that is closed must end a start as Ctrl-C does, however often that is told.
+func TestHangup(t *testing.T) {
+	t.Parallel()
+	for name, signals := range map[string][]syscall.Signal{
+		"once":             {syscall.SIGHUP},
+		"and again":        {syscall.SIGHUP, syscall.SIGHUP, syscall.SIGHUP},
+		"and told to end":  {syscall.SIGHUP, syscall.SIGTERM},
+		"after being told": {syscall.SIGTERM, syscall.SIGHUP},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSession(t)
+			cmd := s.command([]string{envAt + "=began boot hang"}, "start")
+			code, said := s.signal(cmd, "test: hangs", signals...)
+			if code != 130 || !strings.Contains(said, "signal received") {
+				t.Errorf("got exit code %d, want 130:\n%s", code, said)
+			}
+			s.nothingLeft()
+		})
+	}
+	t.Run("nohup", func(t *testing.T) {
+		t.Parallel()
+		s := newSession(t)
+		cmd := s.command([]string{envAt + "=began boot hang"}, "start")
+		cmd.Path, cmd.Args = "/bin/sh", append([]string{"sh", "-c", `trap "" HUP; exec "$@"`, "sh"}, cmd.Args...)
+		code, said := s.signal(cmd, "test: hangs", syscall.SIGHUP, syscall.SIGINT)
+		if code != 130 || !strings.Contains(said, "interrupt signal received") {
+			t.Errorf("got exit code %d, want 130 because of Ctrl-C alone:\n%s", code, said)
+		}
+	})
+}
+
+// TestUnread: nobody who reads what skiff says is no reason to leave half a cluster.
+func TestUnread(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{"start"}, {"start", "-o", "json"}, {"start", "-q"}} {
+		t.Run(strings.Join(args, " "), func(t *testing.T) {
+			t.Parallel()
+			s := newSession(t)
+			if err := s.unread(args...); err != nil {
+				t.Errorf("got %v, want success", err)
+			}
+			s.code(0, nil, "status")
+			if err := s.unread("delete"); err != nil {
+				t.Errorf("delete: got %v, want success", err)
+			}
+			s.nothingLeft()
+		})
+	}
+}
+
+// TestUnreadOutput: a command that only prints must end at once and quietly when nobody reads that, whatever it prints.
+func TestUnreadOutput(t *testing.T) {
+	t.Parallel()
+	s := newSession(t)
+	s.starts("start")
+	for _, args := range [][]string{{"logs"}, {"logs", "-f"}, {"status"}, {"profile", "list", "-o", "json"}, {"start", "--dry-run", "--memory", "2g"}, {"doctor"}, {"ssh", "--", "true"}} {
+		t.Run(strings.Join(args, " "), func(t *testing.T) {
+			t.Parallel()
+			cmd := s.command(nil, args...)
+			var stderr bytes.Buffer
+			cmd.Stdout, cmd.Stderr = s.closed(), &stderr
+			err := cmd.Run()
+			ended, ok := errors.AsType[*exec.ExitError](err)
+			if err != nil && (!ok || ended.ExitCode() != 141 && ended.Sys().(syscall.WaitStatus).Signal() != syscall.SIGPIPE) {
+				t.Errorf("got %v, want success, SIGPIPE or its exit code", err)
+			}
+			if stderr.Len() > 0 {
+				t.Errorf("it says %q, want nothing", stderr.String())
+			}
+		})
+	}
+}
+
+// unread runs skiff with nobody to read what it says.
+func (s session) unread(args ...string) error {
+	cmd := s.command(nil, args...)
+	cmd.Stdout = s.closed()
+	cmd.Stderr = cmd.Stdout
+	return cmd.Run()
+}
+
+// closed is a pipe that nobody reads.
+func (s session) closed() *os.File {
+	read, write, err := os.Pipe()
+	if err == nil {
+		err = read.Close()
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { _ = write.Close() })
+	return write
 }

@@ -38,7 +38,8 @@ steps of start, the agent, the guest's console (boot), its journal (guest) and i
 		Example: `  skiff logs
   skiff logs -n 500 --step boot
   skiff logs -f --file cluster.log`,
-		Args: noArgs,
+		Args:        noArgs,
+		Annotations: map[string]string{annotationFlows: "yes"},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkNode(cmd); err != nil {
 				return err

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -52,7 +53,7 @@ type exitError struct{ code int }
 func (e *exitError) Error() string { return fmt.Sprintf("exit with status %d", e.code) }
 
 // Main runs the command that args (without the program's name) ask for, and returns the exit code. The first Ctrl-C or
-// SIGTERM ends the command in order, a second one ends the process at once.
+// SIGTERM ends the command in order, and so does the end of the terminal; a second Ctrl-C or SIGTERM ends the process at once.
 func Main(ctx context.Context, args []string, streams Streams, deps Deps) int {
 	ctx, stop := untilSignal(ctx)
 	defer stop()
@@ -72,6 +73,10 @@ func Main(ctx context.Context, args []string, streams Streams, deps Deps) int {
 	return a.code(ctx, cmd, err)
 }
 
+// codeUnread is the exit code when nobody reads the output any more: the shell's of a process that SIGPIPE ended. There is
+// nothing to say, least of all when it was `head` that had enough.
+const codeUnread = 128 + int(syscall.SIGPIPE)
+
 // code shows the error and says how the process ends.
 func (a *app) code(ctx context.Context, cmd *cobra.Command, err error) int {
 	var exit *exitError
@@ -80,6 +85,8 @@ func (a *app) code(ctx context.Context, cmd *cobra.Command, err error) int {
 		return 0
 	case errors.As(err, &exit):
 		return exit.code
+	case ui.Unread(a.streams, err):
+		return codeUnread
 	}
 	if ctx.Err() != nil && !fail.Is(err, fail.Interrupted) {
 		err = fail.New(fail.Interrupted, cmd.CommandPath(), "%w", context.Cause(ctx))
@@ -129,6 +136,9 @@ func (a *app) prepare(cmd *cobra.Command) error {
 		Format: format, Events: cmd.Annotations[annotationEvents] != "", Quiet: a.flags.quiet, Verbose: a.flags.verbose,
 		Env: a.deps.Env, NewID: a.deps.NewID,
 	})
+	if cmd.Annotations[annotationFlows] == "" {
+		outlivePipes()
+	}
 	if err := unsupported(cmd); err != nil {
 		return err
 	}
@@ -193,6 +203,7 @@ const (
 	annotationEvents  = "events"  // with -o json, stdout is a stream of events
 	// annotationMakesSettings is of commands that make the settings file when it is not there.
 	annotationMakesSettings = "makes-settings"
+	annotationFlows         = "flows" // it only passes on what comes, so it ends as soon as nobody reads that
 )
 
 // formatOf checks --output against what the command can print.

@@ -8,29 +8,57 @@ import (
 	"syscall"
 )
 
-// untilSignal returns a context that ends at the first Ctrl-C or SIGTERM. The second one ends the process at once, as it
-// does by default. stop gives the signals back.
+// untilSignal returns a context that ends at the first Ctrl-C or SIGTERM, or when the terminal is closed (SIGHUP). A second
+// Ctrl-C or SIGTERM ends the process at once, as it does by default. stop gives the signals back.
 //
-// signal.NotifyContext with a stop after the first signal would do the same, but for a second one that comes before that
-// stop: it would be lost.
+// SIGHUP never does that: of a terminal that is closed, both the kernel and the shell tell with one, and there is nobody left
+// who could be impatient. Who ignores it, as nohup does, goes on to.
 func untilSignal(ctx context.Context) (_ context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	signals := make(chan os.Signal, 2)
+	signals, hangups := make(chan os.Signal, 2), make(chan os.Signal, 1)
+	unheard := signal.Ignored(os.Interrupt) // as in a background job of a shell without job control
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(hangups, syscall.SIGHUP)
+	}
+	ended := make(chan struct{})
 	go func() {
-		select {
-		case first := <-signals:
-			cancel(fmt.Errorf("%s signal received", first))
-		case <-ctx.Done():
-		}
-		signal.Stop(signals)
-		select {
-		case second := <-signals: // came before signals were given back
-			if number, ok := second.(syscall.Signal); ok {
-				_ = syscall.Kill(os.Getpid(), number)
+		for second := false; ; {
+			var one os.Signal
+			select {
+			case <-ended:
+				return
+			case one = <-hangups:
+			case one = <-signals:
+				if second {
+					signal.Stop(signals)
+					endBy(one, unheard)
+				}
+				second = true
 			}
-		default:
+			cancel(fmt.Errorf("%s signal received", one))
 		}
 	}()
-	return ctx, func() { cancel(nil) }
+	return ctx, func() {
+		signal.Stop(signals)
+		signal.Stop(hangups)
+		close(ended)
+		cancel(nil)
+	}
+}
+
+// endBy ends the process as the signal does by default, also where Ctrl-C was ignored when the process began: it has been
+// listened to once, so it is not to be ignored now.
+func endBy(one os.Signal, unheard bool) {
+	number, ok := one.(syscall.Signal)
+	if !ok || number == syscall.SIGINT && unheard {
+		number = syscall.SIGKILL
+	}
+	_ = syscall.Kill(os.Getpid(), number)
+}
+
+// outlivePipes keeps the process alive when nobody reads what it writes to stdout or stderr any more: writing then fails, as
+// it does with all other files.
+func outlivePipes() {
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // and not Ignore, which the programs that skiff runs would inherit
 }

@@ -26,7 +26,8 @@ Several arguments are taken as they are; a single one with spaces in it is a lin
 		Example: `  skiff ssh
   skiff ssh -- uname -a
   skiff ssh 'dmesg | tail'`,
-		Args: countArgs(0, -1),
+		Args:        countArgs(0, -1),
+		Annotations: map[string]string{annotationFlows: "yes"},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkNode(cmd); err != nil {
 				return err

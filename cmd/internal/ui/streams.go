@@ -3,8 +3,12 @@
 package ui
 
 import (
+	"errors"
 	"io"
+	"io/fs"
 	"os"
+	"slices"
+	"syscall"
 
 	"golang.org/x/term"
 )
@@ -25,6 +29,18 @@ func IsTerminal(stream any) bool {
 // text (https://no-color.org, TERM=dumb, CI).
 func Animated(w io.Writer, env func(string) string) bool {
 	return IsTerminal(w) && env("NO_COLOR") == "" && env("TERM") != "dumb" && env("CI") == ""
+}
+
+// Unread reports whether err is that of writing to stdout or stderr when nobody reads it any more.
+func Unread(streams Streams, err error) bool {
+	failed, ok := errors.AsType[*fs.PathError](err)
+	if !ok || !errors.Is(failed.Err, syscall.EPIPE) {
+		return false
+	}
+	return slices.ContainsFunc([]io.Writer{streams.Out, streams.Err}, func(stream io.Writer) bool {
+		file, ok := stream.(*os.File)
+		return ok && file.Name() == failed.Path
+	})
 }
 
 // columns is the width of the terminal w, or a usual one.
