@@ -52,20 +52,8 @@ func (m *Manager) observe(ctx context.Context, c config.Cluster, exists bool) (o
 		return seen, err
 	}
 	vm := driver.Machine(spec)
-	seen.machine, err = vm.State(ctx)
-	if alive := err == nil && (seen.machine == machine.Running || seen.machine == machine.Paused); !seen.image && !m.atHand(c) {
-		if !alive {
-			return seen, m.imageLost(c, damage)
-		}
-		seen.image = true // as long as it runs it has all that it needs of it
-	}
-	if !seen.image && fail.Is(err, fail.ImageMissing) {
-		seen.machine, err = machine.Stopped, nil // the image is about to be there again
-	}
-	if fail.Known(err) {
+	if err := m.observeMachine(ctx, c, vm, damage, &seen); err != nil {
 		return seen, err
-	} else if err != nil {
-		return seen, fail.New(fail.MachineFailed, "look at the machine of cluster "+c.Profile, "%w", err).WithNext("skiff logs -p %s", c.Profile)
 	}
 	if err := m.keyless(c, spec, seen.machine); err != nil {
 		return seen, err
@@ -105,6 +93,29 @@ func (m *Manager) observe(ctx context.Context, c config.Cluster, exists bool) (o
 		}
 	}
 	return seen, nil
+}
+
+// observeMachine notes the machine's state. damage is what is wrong with the image below it; a machine that runs has all that it
+// needs of it, and one that does not can wait for it when it is at hand.
+func (m *Manager) observeMachine(ctx context.Context, c config.Cluster, vm machine.Machine, damage error, seen *observed) error {
+	state, err := vm.State(ctx)
+	runs := err == nil && (state == machine.Running || state == machine.Paused)
+	switch {
+	case seen.image:
+	case m.atHand(c):
+		if fail.Is(err, fail.ImageMissing) {
+			state, err = machine.Stopped, nil // the image is about to be there again
+		}
+	case runs:
+		seen.image = true
+	default:
+		return m.imageLost(c, damage)
+	}
+	seen.machine = state
+	if err == nil || fail.Known(err) {
+		return err
+	}
+	return fail.New(fail.MachineFailed, "look at the machine of cluster "+c.Profile, "%w", err).WithNext("skiff logs -p %s", c.Profile)
 }
 
 // errNotRunning is why a cluster without a running machine is not usable.
