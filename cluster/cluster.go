@@ -48,6 +48,9 @@ type Manager struct {
 	Command    string // what this process was called as; locks show it
 	Kubeconfig string // the user's KUBECONFIG: one path, or several as kubectl takes them; empty for ~/.kube/config
 	Built      string // folder of the guest image for new clusters
+	// Hurry, when not nil, is for what takes long and can be cut short: asked is closed at the user's next Ctrl-C, which until
+	// release does not end the process.
+	Hurry func() (asked <-chan struct{}, release func())
 	// AwakeGrace is how long a machine whose memory was restored has to say on its console that it is awake before it is
 	// asked over SSH, which costs it more; 0: it is asked at once.
 	AwakeGrace time.Duration

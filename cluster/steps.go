@@ -211,9 +211,23 @@ func (s *start) boot(ran, suspended bool) Step {
 			if s.stored == nil || s.vm == nil {
 				return nil // creating is taken back as a whole
 			}
-			return s.vm.Stop(ctx)
+			return s.stopAgain(ctx)
 		},
 	}
+}
+
+// stopAgain powers off a machine that was off before. A guest that boots takes its time, so the user is told, and may have it
+// end at once: whoever starts it next is not to meet one that is on its way down.
+func (s *start) stopAgain(ctx context.Context) error {
+	text := wordsOf(s.config).off + ", as it was before"
+	if s.Hurry != nil && s.config.SSH == nil {
+		asked, release := s.Hurry()
+		defer release()
+		ctx = machine.WithHurry(ctx, asked)
+		text += "; another Ctrl-C does not wait for its guest"
+	}
+	emit(s.sink, Event{Profile: s.config.Profile, Step: "boot", Text: text}, Info)
+	return s.vm.Stop(ctx)
 }
 
 // power starts the machine, and lets it tell how far it is where it can.

@@ -142,10 +142,13 @@ func (s *start) resume(moved bool) Step {
 			if s.stored == nil || s.seen.machine == machine.Paused || s.vm == nil {
 				return nil // taking a spare is taken back as a whole
 			}
-			if suspender, ok := s.vm.(drivers.Suspender); ok && suspender.Suspend(ctx) == nil {
-				return nil
+			if suspender, ok := s.vm.(drivers.Suspender); ok {
+				emit(s.sink, Event{Profile: s.config.Profile, Step: "resume", Text: "Suspend machine " + s.config.Profile + ", as it was before"}, Info)
+				if suspender.Suspend(ctx) == nil {
+					return nil
+				}
 			}
-			return s.vm.Stop(ctx)
+			return s.stopAgain(ctx)
 		},
 	}
 }

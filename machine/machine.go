@@ -164,7 +164,8 @@ type Machine interface {
 	// Start powers the machine on (or continues a paused one) and returns once it runs, not once it answers: use Wait for
 	// that.
 	Start(ctx context.Context) error
-	// Stop asks the guest to power off and, when it does not within the driver's time limit, ends it.
+	// Stop asks the guest to power off and, when it does not within the driver's time limit or somebody is in a hurry (see
+	// WithHurry), ends it.
 	Stop(ctx context.Context) error
 	// Delete ends the machine and removes everything that belongs to it, also when only parts of it are left.
 	Delete(ctx context.Context) error

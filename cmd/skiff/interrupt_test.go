@@ -135,6 +135,33 @@ func (s session) signal(cmd *exec.Cmd, mark string, signals ...syscall.Signal) (
 	return exitCode(err), all.String()
 }
 
+// signals runs a command, sends it the signal whenever it says the next mark, and returns how it ended.
+func (s session) signals(cmd *exec.Cmd, signal syscall.Signal, marks ...string) (code int, said string) {
+	s.t.Helper()
+	stderr, err := cmd.StderrPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var all strings.Builder
+	for lines := bufio.NewScanner(stderr); lines.Scan(); {
+		all.WriteString(lines.Text() + "\n")
+		if len(marks) > 0 && strings.Contains(lines.Text(), marks[0]) {
+			marks = marks[1:]
+			if err := cmd.Process.Signal(signal); err != nil {
+				s.t.Fatal(err)
+			}
+		}
+	}
+	err = cmd.Wait()
+	if len(marks) > 0 {
+		s.t.Fatalf("skiff never said %q:\n%s", marks[0], all.String())
+	}
+	return exitCode(err), all.String()
+}
+
 // nothingLeft expects that of the cluster nothing is left but logs.
 func (s session) nothingLeft() {
 	s.t.Helper()
@@ -444,6 +471,44 @@ func TestSecondSignal(t *testing.T) {
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || !exit.Sys().(syscall.WaitStatus).Signaled() {
 		t.Errorf("after the second signal: got %v, want an end by the signal", err)
+	}
+	s.starts("start")
+}
+
+// TestSecondSignalIgnored: who began with SIGINT ignored, as a job in the background of a script, and ends at the first one
+// nevertheless, must end at the second too.
+func TestSecondSignalIgnored(t *testing.T) {
+	t.Parallel()
+	s := newSession(t)
+	cmd := s.command([]string{envAt + "=began boot hang", envDriver + `={"failures":{"delete":{"hang":true}}}`}, "start")
+	cmd.Path, cmd.Args = "/bin/sh", append([]string{"sh", "-c", `trap "" INT; exec "$@"`, "sh"}, cmd.Args...)
+	if code, said := s.signals(cmd, syscall.SIGINT, "test: hangs", "Took back: Start the agent"); code != -1 {
+		t.Errorf("after the second signal: got exit code %d, want an end by a signal:\n%s", code, said)
+	}
+}
+
+// TestImpatient: who ends the boot of a cluster is told at once what that takes, and need not wait for the guest. The next
+// start must find a machine that is off.
+func TestImpatient(t *testing.T) {
+	t.Parallel()
+	s := newSession(t)
+	s.starts("start")
+	s.code(0, nil, "stop", "--shutdown")
+	env := []string{envAt + "=ended boot hang", envDriver + `={"failures":{"stop":{"hang":true}}}`}
+	const told = "Power machine skiff off, as it was before; another Ctrl-C does not wait for its guest"
+	code, said := s.signals(s.command(env, "start"), syscall.SIGINT, "test: hangs", told)
+	if code != 130 || !strings.Contains(said, "Took back: Boot machine skiff") || !strings.Contains(said, "Took back: Start the agent") {
+		t.Errorf("got exit code %d, want 130 and all taken back:\n%s", code, said)
+	}
+	s.code(7, nil, "status")
+	s.starts("start")
+
+	// Whoever is in a greater hurry still is not kept, and what is left is of use as well.
+	s.code(0, nil, "stop", "--shutdown")
+	slow := append(env, envFaults+"=agents.stop=hang")
+	code, said = s.signals(s.command(slow, "start"), syscall.SIGINT, "test: hangs", told, "Took back: Boot machine skiff")
+	if code != -1 {
+		t.Errorf("after the third signal: got exit code %d, want an end by the signal:\n%s", code, said)
 	}
 	s.starts("start")
 }

@@ -60,7 +60,8 @@ type Options struct {
 type Failure struct {
 	Error string  `json:"error"` // text of the error
 	ID    fail.ID `json:"id"`    // when set, the error is a *fail.Error with this ID
-	// Hang waits until ctx ends, and then fails with its error; Error is not used.
+	// Hang waits until ctx ends, and then fails with its error; Error is not used. A Stop for which somebody is in a hurry
+	// (machine.WithHurry) works then.
 	Hang bool `json:"hang"`
 	// When says how far the operation gets. A real driver cleans up after an error; Half and After are for what a process
 	// leaves that was killed.
@@ -179,7 +180,15 @@ func (d *Driver) do(ctx context.Context, op Op, half, whole func() error) error 
 			return err
 		}
 	}
-	return failure.err(ctx)
+	if failure.Hang {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-machine.Hurry(ctx):
+			return d.change(whole)
+		}
+	}
+	return failure.err()
 }
 
 func (d *Driver) change(change func() error) error {
@@ -208,11 +217,7 @@ func (d *Driver) take(op Op) (Failure, bool) {
 	return failure, true
 }
 
-func (f Failure) err(ctx context.Context) error {
-	if f.Hang {
-		<-ctx.Done()
-		return ctx.Err()
-	}
+func (f Failure) err() error {
 	text := f.Error
 	if text == "" {
 		text = "it was told to fail"

@@ -24,19 +24,27 @@ type Guest struct {
 	Runner machine.Runner
 }
 
-// Ask asks the guest until it has powered off, limit is over, or it cannot be asked. The error is that of ctx alone.
+// Ask asks the guest until it has powered off, limit is over, somebody is in a hurry (machine.WithHurry), or it cannot be
+// asked. The error is that of ctx alone.
 func Ask(ctx context.Context, guest Guest, limit time.Duration) (ended bool, err error) {
 	var command sync.WaitGroup
 	defer command.Wait()
-	commanding, cancel := context.WithCancel(ctx)
+	asking, cancel := context.WithCancel(ctx)
 	defer cancel()
-	command.Go(func() { commandPowerOff(commanding, guest.Runner) })
-	for end := time.Now().Add(limit); time.Now().Before(end); {
-		if err := guest.Press(ctx); err != nil {
+	command.Go(func() { commandPowerOff(asking, guest.Runner) })
+	command.Go(func() {
+		select {
+		case <-machine.Hurry(ctx):
+			cancel()
+		case <-asking.Done():
+		}
+	})
+	for end := time.Now().Add(limit); time.Now().Before(end) && asking.Err() == nil; {
+		if err := guest.Press(asking); err != nil {
 			return guest.Ended(ctx, 0)
 		}
-		if ended, err := guest.Ended(ctx, min(tick, time.Until(end))); ended || err != nil {
-			return ended, err
+		if ended, err := guest.Ended(asking, min(tick, time.Until(end))); ended || err != nil {
+			return ended, ctx.Err()
 		}
 	}
 	return false, ctx.Err()

@@ -92,6 +92,21 @@ func TestAsk(t *testing.T) {
 	}
 }
 
+// TestAskHurried: the guest that does not listen must not keep anybody who is in a hurry, and no error either.
+func TestAskHurried(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		hurry := make(chan struct{})
+		began := time.Now()
+		time.AfterFunc(10*time.Second, func() { close(hurry) })
+		g := &guest{}
+		ended, err := poweroff.Ask(machine.WithHurry(t.Context(), hurry), poweroff.Guest{Press: g.press, Ended: g.wait, Runner: g}, time.Minute)
+		if took := time.Since(began); ended || err != nil || took != 10*time.Second {
+			t.Errorf("got %t and error %v after %s, want false after 10s", ended, err, took)
+		}
+	})
+}
+
 func TestAskCancelled(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -55,10 +55,11 @@ func (e *exitError) Error() string { return fmt.Sprintf("exit with status %d", e
 // Main runs the command that args (without the program's name) ask for, and returns the exit code. The first Ctrl-C or
 // SIGTERM ends the command in order, and so does the end of the terminal; a second Ctrl-C or SIGTERM ends the process at once.
 func Main(ctx context.Context, args []string, streams Streams, deps Deps) int {
-	ctx, stop := untilSignal(ctx)
+	hurry := &rush{}
+	ctx, stop := untilSignal(ctx, hurry)
 	defer stop()
 
-	a := &app{deps: deps, streams: streams, args: args, command: strings.Join(append([]string{"skiff"}, args...), " "), ctx: ctx}
+	a := &app{deps: deps, streams: streams, args: args, command: strings.Join(append([]string{"skiff"}, args...), " "), ctx: ctx, hurry: hurry}
 	a.out = ui.New(streams, ui.Options{Env: deps.Env})
 	root := a.root() //nolint:contextcheck // commands get it from cobra
 	root.SetArgs(args)
@@ -107,6 +108,7 @@ type app struct {
 	args        []string
 	command     string          // as it was typed; locks show it
 	ctx         context.Context //nolint:containedctx // of the whole run; drivers are looked for in it
+	hurry       *rush
 	flags       globals
 	settings    *settings
 	helpProblem error      // of a command whose help was asked for
@@ -184,6 +186,7 @@ func (a *app) manager() *cluster.Manager {
 		Command:    a.command,
 		Kubeconfig: a.deps.Env("KUBECONFIG"),
 		Built:      built,
+		Hurry:      a.hurry.listen,
 	}
 }
 
