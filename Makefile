@@ -139,8 +139,8 @@ e2e-tested:
 	@$(MAKE) --no-print-directory e2e SHORT=-short
 
 .PHONY: bench
-bench: deps image build ## Measure whole commands in a real virtual machine, beside their budgets
-	go run ./bench -skiff bin/skiff -image '$(IMAGE)'
+bench: deps image build ## Measure whole commands in a real virtual machine (an hour); bin/bench.json and bin/bench.png
+	go run ./bench -skiff bin/skiff -image '$(IMAGE)' -out bin
 
 .PHONY: generate
 generate: ## Rewrite the generated pages under site/content
