@@ -142,13 +142,24 @@ func (s *session) comesBack(name string, args ...string) string {
 	if off := time.Now().Add(ahead).Sub(time.Unix(0, int64(guest*1e9))); math.Abs(off.Seconds()) > 4 { // a slow answer counts too
 		s.t.Errorf("the guest's clock is %s behind", off)
 	}
-	s.counts(0) // through the kubelet
-	// Through all components: the controllers, the scheduler, the kubelet, and cluster DNS.
-	s.run("kubectl", "delete", "deployment", "web", "--ignore-not-found", "--wait=true")
-	s.run("kubectl", "create", "deployment", "web", "--image=kennship/http-echo:latest")
-	s.run("kubectl", "rollout", "status", "deployment/web", "--timeout=3m")
-	if nodes := s.run("kubectl", "get", "nodes", "--no-headers"); !strings.Contains(nodes, " Ready ") {
+	// Through all components: the controllers, the scheduler, the kubelet, and what reads logs from the last.
+	s.inGuest("delete", "deployment", "web", "--ignore-not-found", "--wait=true")
+	s.inGuest("create", "deployment", "web", "--image=kennship/http-echo:latest")
+	s.inGuest("rollout", "status", "deployment/web", "--timeout=5m")
+	if nodes := s.inGuest("get", "nodes", "--no-headers"); !strings.Contains(nodes, " Ready ") {
 		s.t.Errorf("the node is %q", nodes)
 	}
+	if number, err := strconv.Atoi(s.inGuest("logs", "counter", "--tail=1")); err != nil || number == 0 {
+		s.t.Errorf("the counter is at %d (%v)", number, err)
+	}
+	if starts := s.inGuest("get", "pod", "counter", "-o", "jsonpath={.status.containerStatuses[0].restartCount}"); starts != "0" {
+		s.t.Errorf("the counter was started again %s times", starts)
+	}
 	return told
+}
+
+// inGuest runs kubectl where the clock is the one that was moved; that of this computer would find new certificates not valid yet.
+func (s *session) inGuest(args ...string) string {
+	s.t.Helper()
+	return s.run(append([]string{"ssh", "--", "kubectl", "--kubeconfig", "/etc/kubernetes/admin.conf"}, args...)...)
 }
