@@ -15,6 +15,7 @@ import (
 
 	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/internal/host"
+	"github.com/skiff-k8s/skiff/machine"
 )
 
 // Install puts the image folder from at to, which appears complete or not at all. Every file is held to its digest as it is
@@ -217,7 +218,7 @@ func (i *installation) explain(op string, manifest Manifest, err error) error {
 		if free, unknown := host.FreeBytes(dir); unknown == nil {
 			room += fmt.Sprintf(", and %d MiB are free", free/mib)
 		}
-		return fail.New(fail.HostDiskFull, op, "%w; %s", err, room).WithNext("df -h %s", dir)
+		return fail.New(fail.HostDiskFull, op, "%w; %s", err, room).WithNext("df -h %s", machine.Quote(dir))
 	}
 	if fail.Known(err) {
 		return err
