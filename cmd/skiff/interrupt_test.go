@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -106,38 +107,32 @@ func (s session) interrupt(env []string, mark string, args ...string) (code int,
 	return s.signal(s.command(env, args...), mark, syscall.SIGINT)
 }
 
+// cue is what a command is sent once it says something. Without a mark nothing is waited for.
+type cue struct {
+	mark    string
+	signals []syscall.Signal
+}
+
 // signal runs a command until mark is in what it says, sends it signals, and returns how it ended.
 func (s session) signal(cmd *exec.Cmd, mark string, signals ...syscall.Signal) (code int, said string) {
 	s.t.Helper()
-	stderr, err := cmd.StderrPipe()
-	if err == nil {
-		err = cmd.Start()
-	}
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	var all strings.Builder
-	for lines := bufio.NewScanner(stderr); lines.Scan(); {
-		all.WriteString(lines.Text() + "\n")
-		if mark != "" && strings.Contains(lines.Text(), mark) {
-			mark = ""
-			for _, signal := range signals {
-				if err := cmd.Process.Signal(signal); err != nil {
-					s.t.Fatal(err)
-				}
-			}
-		}
-	}
-	err = cmd.Wait()
-	if mark != "" {
-		s.t.Fatalf("skiff never said %q:\n%s", mark, all.String())
-	}
-	return exitCode(err), all.String()
+	return s.cued(cmd, cue{mark, signals})
 }
 
 // signals runs a command, sends it the signal whenever it says the next mark, and returns how it ended.
 func (s session) signals(cmd *exec.Cmd, signal syscall.Signal, marks ...string) (code int, said string) {
 	s.t.Helper()
+	var cues []cue
+	for _, mark := range marks {
+		cues = append(cues, cue{mark, []syscall.Signal{signal}})
+	}
+	return s.cued(cmd, cues...)
+}
+
+// cued runs a command, and sends it what is due whenever it says the next mark.
+func (s session) cued(cmd *exec.Cmd, cues ...cue) (code int, said string) {
+	s.t.Helper()
+	cues = slices.DeleteFunc(cues, func(one cue) bool { return one.mark == "" })
 	stderr, err := cmd.StderrPipe()
 	if err == nil {
 		err = cmd.Start()
@@ -148,16 +143,19 @@ func (s session) signals(cmd *exec.Cmd, signal syscall.Signal, marks ...string) 
 	var all strings.Builder
 	for lines := bufio.NewScanner(stderr); lines.Scan(); {
 		all.WriteString(lines.Text() + "\n")
-		if len(marks) > 0 && strings.Contains(lines.Text(), marks[0]) {
-			marks = marks[1:]
+		if len(cues) == 0 || !strings.Contains(lines.Text(), cues[0].mark) {
+			continue
+		}
+		for _, signal := range cues[0].signals {
 			if err := cmd.Process.Signal(signal); err != nil {
 				s.t.Fatal(err)
 			}
 		}
+		cues = cues[1:]
 	}
 	err = cmd.Wait()
-	if len(marks) > 0 {
-		s.t.Fatalf("skiff never said %q:\n%s", marks[0], all.String())
+	if len(cues) > 0 {
+		s.t.Fatalf("skiff never said %q:\n%s", cues[0].mark, all.String())
 	}
 	return exitCode(err), all.String()
 }

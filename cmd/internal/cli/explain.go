@@ -26,7 +26,8 @@ func (a *app) explain(cmd *cobra.Command, err error) {
 		if failure.Flag == "" || a.settings == nil {
 			continue
 		}
-		switch from := a.cameFrom(cmd, failure.Flag); {
+		from := a.cameFrom(cmd, failure.Flag)
+		switch {
 		case from == fromFile:
 			a.blameFile(failure)
 		case failure.Again:
@@ -35,7 +36,7 @@ func (a *app) explain(cmd *cobra.Command, err error) {
 			}
 			corrections = append(corrections, correction{failure.Flag, failure.Instead})
 		}
-		if a.cameFrom(cmd, failure.Flag) == fromEnv {
+		if from == fromEnv {
 			failure.Op = fmt.Sprintf("read %s=%s", envName(failure.Flag), machine.Quote(a.settings.text(failure.Flag)))
 			if failure.Hint == "" {
 				failure.Hint = fmt.Sprintf("Give the variable a value that --%s takes, or take it out of the environment.", failure.Flag)
