@@ -34,8 +34,6 @@ type Target struct {
 	// Exists says that the machine is there whatever its state for the driver, so that commands always run on it,
 	// and no technology knows all such machines.
 	Exists bool
-	// Alone says that there is one machine and no second: what is about two is left out.
-	Alone bool
 }
 
 // limit bounds each part of the suite; a guest under emulation takes most of a minute to boot on a busy host.
@@ -90,9 +88,6 @@ func Run(t *testing.T, newTarget func(t *testing.T) Target) {
 	}
 	run("two machines at once", func(ctx context.Context, t *testing.T) {
 		one := newTarget(t)
-		if one.Alone {
-			t.Skip("there is one machine")
-		}
 		other := newTarget(t)
 		other.Spec.Cluster += "-2"
 		defer cleanUp(ctx, t, one)

@@ -308,8 +308,13 @@ func (e *elsewhere) isCutOff(s *session, start []string) {
 	}
 }
 
-// conforms holds the driver to the contract of all drivers, on the one machine.
+// conforms holds the driver to the contract of all drivers, on the machine and, where it is about two, on another.
 func (e *elsewhere) conforms(t *testing.T) {
+	other := e // in the process that is killed, which has neither
+	if e.vm != nil {
+		other = newElsewhere(t)
+	}
+	part := ""
 	driver := func() drivers.Driver {
 		return sshdriver.New(sshdriver.Options{Runner: func(target machine.SSH) machine.Runner {
 			runner := ssh.New(target)
@@ -322,11 +327,16 @@ func (e *elsewhere) conforms(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		e := e
+		if part == t.Name() {
+			e = other
+		}
+		part = t.Name()
 		if e.vm != nil {
 			t.Cleanup(func() { e.sh("rm -rf /var/lib/skiff-drivertest") })
 		}
 		return drivertest.Target{
-			Driver: driver(), Fresh: driver, Exists: true, Alone: true,
+			Driver: driver(), Fresh: driver, Exists: true,
 			Spec: machine.Spec{
 				Cluster: "conformance", Name: "skiff", Dir: t.TempDir(), RunDir: t.TempDir(), Image: e.image, Identity: identity.Machine(), SSH: e.spec.SSH,
 				Network: machine.Network{Mirror: netip.MustParseAddrPort("127.0.0.1:5000")},
