@@ -26,6 +26,7 @@ kubectl wait --namespace kube-system --for=condition=Available deployment/coredn
 kubectl wait --namespace kube-system --for=condition=Ready pods --all --timeout=10m >/dev/null
 begun ""`
 
+// byHandConfig is that configuration, but for the tags that the image has of Kubernetes, etcd and CoreDNS.
 const byHandConfig = `apiVersion: kubeadm.k8s.io/v1beta4
 kind: InitConfiguration
 nodeRegistration:
@@ -34,8 +35,10 @@ timeouts: {controlPlaneComponentHealthCheck: 10m0s, kubernetesAPICall: 5m0s}
 ---
 apiVersion: kubeadm.k8s.io/v1beta4
 kind: ClusterConfiguration
-kubernetesVersion: v1.37.2
+kubernetesVersion: %s
 networking: {podSubnet: 10.244.0.0/16}
+etcd: {local: {imageTag: %s}}
+dns: {imageRepository: registry.k8s.io/coredns, imageTag: %s}
 ---
 apiVersion: kubeproxy.config.k8s.io/v1alpha1
 kind: KubeProxyConfiguration
@@ -55,13 +58,27 @@ func (b *bench) baseline(ctx context.Context) error {
 	if boot < 0 {
 		return fmt.Errorf("the start told of no boot: %v", cold.Phases)
 	}
+	images := b.command(ctx, nil, "image", "list")
+	if images.err != nil {
+		return images.err
+	}
+	var tags []any
+	for _, name := range []string{"registry.k8s.io/kube-apiserver:", "registry.k8s.io/etcd:", "registry.k8s.io/coredns/coredns:"} {
+		_, after, found := strings.Cut("\n"+images.printed, "\n"+name)
+		tag, _, _ := strings.Cut(after, "\n")
+		if !found {
+			return fmt.Errorf("the node has no image %s: %s", name, images.printed)
+		}
+		tags = append(tags, tag)
+	}
+	config := fmt.Sprintf(byHandConfig, tags...)
 	booted := time.Duration(cold.Phases[boot].Seconds * float64(time.Second))
 	var times timings
 	for range b.repeats {
 		if err := b.command(ctx, nil, "ssh", "--", "sh", "-c", clear).err; err != nil {
 			return err
 		}
-		done := b.command(ctx, strings.NewReader(byHandConfig), "ssh", "--", "sh", "-c", byHand)
+		done := b.command(ctx, strings.NewReader(config), "ssh", "--", "sh", "-c", byHand)
 		if done.err != nil {
 			return fmt.Errorf("bring a cluster up by hand: %w", done.err)
 		}
