@@ -142,16 +142,9 @@ func show(ctx context.Context, w io.Writer, sources []cluster.LogSource, vm mach
 
 // fromGuest prints the journal of the guest, or the logs of its pods.
 func fromGuest(ctx context.Context, w *prefixer, vm machine.Machine, what string, o logOptions) error {
-	lines := strconv.Itoa(o.lines)
-	args := []string{"journalctl", "--no-pager", "--output=short-iso", "--lines=" + lines}
+	args := journal(o)
 	if what == "pods" {
-		args = []string{"find", "/var/log/pods", "-name", "*.log", "-exec", "tail", "-v", "-n", lines}
-		if o.follow {
-			args = append(args, "-F")
-		}
-		args = append(args, "{}", "+")
-	} else if o.follow {
-		args = append(args, "--follow")
+		args = podLogs("/var/log/pods", o)
 	}
 	_, err := vm.Run(ctx, machine.Cmd{Args: args, Stdout: w, Stderr: w})
 	w.flush()
@@ -159,6 +152,24 @@ func fromGuest(ctx context.Context, w *prefixer, vm machine.Machine, what string
 		return fmt.Errorf("read the logs of the %s: %w", what, err)
 	}
 	return nil
+}
+
+func journal(o logOptions) []string {
+	args := []string{"journalctl", "--no-pager", "--output=short-iso", "--lines=" + strconv.Itoa(o.lines)}
+	if o.follow {
+		args = append(args, "--follow")
+	}
+	return args
+}
+
+// podLogs prints the logs below a folder. A pod may go meanwhile, and its file: unless they are followed there is a tail for
+// each, whose status find does not take over.
+func podLogs(folder string, o logOptions) []string {
+	args := []string{"find", folder, "-ignore_readdir_race", "-name", "*.log", "-exec", "tail", "-v", "-n", strconv.Itoa(o.lines)}
+	if o.follow {
+		return append(args, "-F", "{}", "+")
+	}
+	return append(args, "{}", ";")
 }
 
 // window is how much of a file's end is looked at for its last lines, in bytes.
