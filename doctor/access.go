@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/skiff-k8s/skiff/internal/host"
 	"github.com/skiff-k8s/skiff/machine"
 )
 
@@ -33,7 +34,7 @@ func (h Host) access(path, variable string) cure {
 	if errors.Is(problem, syscall.ELOOP) {
 		return cure{command: "rm " + machine.Quote(path)}
 	}
-	at, info := visible(path)
+	at, info := host.Nearest(path)
 	switch quoted := machine.Quote(at); {
 	case at != path && !info.IsDir():
 		return cure{command: "mv " + quoted + " " + machine.Quote(at+".old")}
@@ -53,8 +54,8 @@ func (h Host) access(path, variable string) cure {
 
 // foreign reports whether a file is another user's.
 func foreign(info fs.FileInfo) bool {
-	owner, known := info.Sys().(*syscall.Stat_t)
-	return known && int(owner.Uid) != os.Geteuid()
+	_, mine := host.Owner(info)
+	return !mine
 }
 
 // opening gives this user all rights to a file or folder of his own.
@@ -79,17 +80,6 @@ func opening(path string, info fs.FileInfo) cure {
 func (h Host) atHome(path string) bool {
 	home := h.Env("HOME")
 	return home != "" && strings.HasPrefix(path, filepath.Clean(home)+string(filepath.Separator))
-}
-
-// visible returns the path, or the nearest above it, that can be looked at.
-func visible(path string) (string, fs.FileInfo) {
-	for {
-		info, err := os.Stat(path)
-		if err == nil {
-			return path, info
-		}
-		path = filepath.Dir(path) // ends at the root, which everyone may look at
-	}
 }
 
 // mountPoint returns the folder at which the file system with path begins.

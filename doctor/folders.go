@@ -14,6 +14,7 @@ import (
 
 	"github.com/skiff-k8s/skiff/config"
 	"github.com/skiff-k8s/skiff/fail"
+	"github.com/skiff-k8s/skiff/internal/host"
 	"github.com/skiff-k8s/skiff/machine"
 	"github.com/skiff-k8s/skiff/store"
 )
@@ -62,9 +63,9 @@ func (h Host) folder(dir string, secret bool) (f Finding, wrong bool) {
 	if !info.IsDir() {
 		return failure("rm "+machine.Quote(dir), "%s is not a folder.", dir), true
 	}
-	if owner, ok := info.Sys().(*syscall.Stat_t); ok && int(owner.Uid) != os.Geteuid() {
+	if owner, mine := host.Owner(info); !mine {
 		return failure(fmt.Sprintf("sudo chown -R %d %s", os.Geteuid(), machine.Quote(dir)),
-			"Folder %s belongs to another user (%d), as after skiff was run through sudo.", dir, owner.Uid), true
+			"Folder %s belongs to another user (%d), as after skiff was run through sudo.", dir, owner), true
 	}
 	if err := unix.Access(dir, all); err != nil {
 		return cured(h.access(dir, "SKIFF_HOME"), "Folder %s cannot be read and written: %v.", dir, err), true

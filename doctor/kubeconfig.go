@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/skiff-k8s/skiff/internal/host"
 	"github.com/skiff-k8s/skiff/machine"
 	"github.com/skiff-k8s/skiff/provision/kubeconfig"
 )
@@ -57,7 +58,7 @@ func (h Host) kubeconfig(ctx context.Context) []Finding {
 // usable makes the first file usable that is not: one that cannot be understood is put aside.
 func (h Host) usable() cure {
 	for _, path := range h.kubeconfigs() {
-		at, info := visible(path)
+		at, info := host.Nearest(path)
 		wanted := uint32(unix.R_OK | unix.W_OK)
 		if info.IsDir() { // the file is to be made in it, or it stands in the file's place
 			wanted |= unix.X_OK

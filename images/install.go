@@ -149,7 +149,10 @@ func (i *installation) advance(n int64) {
 // later. The link and the original share their mode.
 func linked(from, to string, mode fs.FileMode) bool {
 	info, err := os.Stat(from)
-	if err != nil || !owned(info) || os.Link(from, to) != nil {
+	if err != nil {
+		return false
+	}
+	if _, mine := host.Owner(info); !mine || os.Link(from, to) != nil {
 		return false
 	}
 	if os.Chmod(to, mode) != nil {

@@ -41,13 +41,7 @@ func full(op string, err error) error {
 	if !ok {
 		return fail.New(fail.HostDiskFull, op, "%w", err).WithNext("df -h")
 	}
-	dir := filepath.Dir(file.Path)
-	for parent := filepath.Dir(dir); parent != dir; parent = filepath.Dir(dir) {
-		if _, gone := os.Stat(dir); gone == nil {
-			break
-		}
-		dir = parent
-	}
+	dir, _ := host.Nearest(filepath.Dir(file.Path))
 	problem := fail.New(fail.HostDiskFull, op, "%w", err).WithNext("df -h %s", machine.Quote(dir))
 	if free, unknown := host.FreeBytes(dir); unknown == nil {
 		const kib = 1 << 10

@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/skiff-k8s/skiff/fail"
+	"github.com/skiff-k8s/skiff/internal/host"
 	"github.com/skiff-k8s/skiff/machine"
 )
 
@@ -51,7 +52,7 @@ func (a *app) explainHome(folder, path string, err error, why syscall.Errno) err
 	stands := standing(path)
 	info, unseen := os.Stat(stands)
 	switch {
-	case unseen == nil && why == syscall.EACCES && owned(info):
+	case unseen == nil && why == syscall.EACCES && mine(info):
 		mode := "u+rw"
 		if info.IsDir() {
 			mode = "u+rwx"
@@ -102,8 +103,7 @@ func standing(path string) string {
 	}
 }
 
-// owned reports whether the file is this user's.
-func owned(info fs.FileInfo) bool {
-	stat, ok := info.Sys().(*syscall.Stat_t)
-	return ok && int(stat.Uid) == os.Getuid()
+func mine(info fs.FileInfo) bool {
+	_, mine := host.Owner(info)
+	return mine
 }
