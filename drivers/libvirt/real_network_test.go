@@ -4,7 +4,6 @@ package libvirt
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -35,14 +34,14 @@ func TestRealNetwork(t *testing.T) {
 	if _, err := d.Create(t.Context(), spec); !fail.Is(err, fail.LibvirtNetwork) {
 		t.Errorf("Create without the network gave error %v, want %s", err, fail.LibvirtNetwork)
 	}
-	makeNetwork(t)
+	drivertest.MakeLibvirtNetwork(t, realNetwork)
 	m := created(t, d, spec)
 	defer func() {
 		if err := m.Delete(context.WithoutCancel(t.Context())); err != nil {
 			t.Errorf("Delete: %v", err)
 		}
 	}()
-	spec.Network.Joined = wantJoined(t, m, "192.168.231.9/24")
+	spec.Network.Joined = wantJoined(t, m, drivertest.LibvirtNetworkLast+"/24")
 	m = d.Machine(spec).(*Machine)
 	if err := m.Start(t.Context()); err != nil {
 		t.Fatal(err)
@@ -83,53 +82,7 @@ func TestRealNetwork(t *testing.T) {
 	if err := m.Delete(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if left := virsh(t, "net-dumpxml", "--inactive", realNetwork); strings.Contains(left, domain.MAC(spec)) {
+	if left := drivertest.Virsh(t, "net-dumpxml", "--inactive", realNetwork); strings.Contains(left, domain.MAC(spec)) {
 		t.Errorf("after Delete the network has %s", left)
 	}
-}
-
-// makeNetwork makes a network of a few addresses that leads nowhere but to the host.
-func makeNetwork(t *testing.T) {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "network.xml")
-	text := fmt.Sprintf(`<network><name>%s</name><forward mode="open"/><bridge name="virbr-skiff" stp="off" delay="0"/>
-<ip address="192.168.231.1" netmask="255.255.255.0"><dhcp><range start="192.168.231.2" end="192.168.231.9"/></dhcp></ip></network>`, realNetwork)
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	virsh(t, "net-define", file)
-	t.Cleanup(func() { virsh(t, "net-undefine", realNetwork) })
-	if out, err := exec.CommandContext(t.Context(), "virsh", "-c", SystemURI, "net-start", realNetwork).CombinedOutput(); err != nil {
-		if canBridge(t) {
-			t.Fatalf("start the network: %v: %s", err, out)
-		}
-		t.Skipf("this host cannot have a network of libvirt: %s", out)
-	}
-	t.Cleanup(func() { virsh(t, "net-destroy", realNetwork) })
-}
-
-// canBridge reports whether this user can make what a network of libvirt consists of.
-func canBridge(t *testing.T) bool {
-	t.Helper()
-	if _, err := exec.LookPath("dnsmasq"); err != nil {
-		return false
-	}
-	const name = "virbr-skiff-try"
-	if exec.CommandContext(t.Context(), "ip", "link", "add", name, "type", "bridge").Run() != nil {
-		return false
-	}
-	if out, err := exec.CommandContext(t.Context(), "ip", "link", "delete", name).CombinedOutput(); err != nil {
-		t.Errorf("delete the bridge %s: %v: %s", name, err, out)
-	}
-	return true
-}
-
-func virsh(t *testing.T, args ...string) string {
-	t.Helper()
-	ctx := context.WithoutCancel(t.Context())
-	out, err := exec.CommandContext(ctx, "virsh", append([]string{"-c", SystemURI}, args...)...).CombinedOutput()
-	if err != nil {
-		t.Errorf("virsh %q: %v: %s", args, err, out)
-	}
-	return string(out)
 }

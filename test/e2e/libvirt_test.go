@@ -32,6 +32,38 @@ func TestLibvirtTutorial(t *testing.T) {
 	s.step("nor does it leave a domain", func() { s.hasDomain(false) })
 }
 
+// TestLibvirtNetwork has a cluster join a network of libvirt, and walks to /meow at its address there. It is for the long form.
+func TestLibvirtNetwork(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes another cold start")
+	}
+	drivertest.ServeLibvirt(t)
+	const network, address = "skiff-e2e", drivertest.LibvirtNetworkLast
+	drivertest.MakeLibvirtNetwork(t, network)
+	s := newSession(t)
+	t.Setenv("SKIFF_DRIVER", "libvirt")
+	if out := s.code(4, "start", "--libvirt-uri", "qemu:///system", "--network", "skiff-none", "--offline"); !strings.Contains(out.stderr, "LIBVIRT_NETWORK") {
+		t.Errorf("a network that is not there: %s", out.stderr)
+	}
+	s.code(5, "ip")
+	s.timed("start in a network of libvirt, cold", "start", "--libvirt-uri", "qemu:///system", "--network", network, "--offline")
+	if got := s.run("ip"); got != address {
+		t.Errorf("the cluster's address is %s, want %s, the highest of the network", got, address)
+	}
+	s.enablesIngress()
+	s.servesMeow(address)
+	s.timed("stop", "stop")
+	s.timed("start, resumed", "start")
+	if got := s.run("ip"); got != address {
+		t.Errorf("after stop and start the address is %s, before %s", got, address)
+	}
+	s.meowIsBack(address)
+	s.deletes()
+	if left := drivertest.Virsh(t, "net-dumpxml", "--inactive", network); strings.Contains(left, "<host") {
+		t.Errorf("after delete the network still has an entry: %s", left)
+	}
+}
+
 // hasDomain looks whether libvirt shows a domain of the cluster that runs, or none at all.
 func (s *session) hasDomain(want bool) {
 	out, err := exec.CommandContext(s.t.Context(), "virsh", "-c", "qemu:///session", "list", "--all", "--name").CombinedOutput()
