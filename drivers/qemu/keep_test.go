@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/skiff-k8s/skiff/drivers/drivertest"
 	"github.com/skiff-k8s/skiff/drivers/fake"
 	"github.com/skiff-k8s/skiff/drivers/hostfiles"
 	"github.com/skiff-k8s/skiff/fail"
@@ -282,7 +283,8 @@ func TestCutOff(t *testing.T) {
 						t.Error(err)
 					}
 				}
-				usable(t, m, op)
+				goesOn(t, m, op)
+				notStale(t, m, op)
 			})
 		}
 	}
@@ -357,24 +359,25 @@ func TestDamagedSnapshot(t *testing.T) {
 	}
 }
 
-// Variables of the test of kills: what a process that is going to be killed does, and to what.
+// Variables of the tests of kills: what a process that is going to be killed does, and to what.
 const (
 	driveVariable = "SKIFF_TEST_DRIVES"
-	killsVariable = "SKIFF_TEST_KILLS" // how many rounds; default 12
+	killsVariable = "SKIFF_TEST_KILLS" // how many rounds; default 100 with a stand-in, 3 with real guests
 	seedVariable  = "SKIFF_TEST_SEED"  // repeats a run
 )
-
-// longest is about how long the longest operation takes with a stand-in for QEMU, so that some kills come too late.
-const longest = 400 * time.Millisecond
 
 // driven is the work of a process that is going to be killed.
 type driven struct {
 	Spec          machine.Spec
-	QEMU, QEMUImg string
+	QEMU, QEMUImg string // stand-ins; empty: the real ones
+	Memory        string // what is remembered of the real accelerator
 	Op            string
 }
 
 func (o driven) machine() *Machine {
+	if o.QEMU == "" {
+		return realDriver(o.Memory).machine(o.Spec)
+	}
 	d := New(Options{
 		QEMU: o.QEMU, QEMUImg: o.QEMUImg, StopTimeout: time.Second,
 		Runner: func(machine.SSH) machine.Runner { return fake.NewRunner(o.Spec.Dir+"-guest", nil) },
@@ -413,13 +416,74 @@ func drive(text string) error {
 	return o.run(context.Background())
 }
 
-// TestKilled kills skiff, and QEMU too, at random points of what it does to a machine, and looks that the machine can be
-// used afterwards, that every finished snapshot can, and that no guest ever goes on with a memory that is not of its disk.
+// killing kills skiff, and QEMU too, at random points of what it does to a machine.
+type killing struct {
+	driven
+	m       *Machine
+	longest time.Duration                 // about how long the longest operation takes, so that some kills come too late
+	mark    func(t *testing.T, n int)     // has the guest, which runs, keep a number in memory and on its disk
+	whole   func(t *testing.T, op string) // looks that the guest, which runs after that operation, has a memory that is of its disk
+}
+
+// TestKilled looks that the machine can be used after each kill, that every finished snapshot can, and that no guest ever goes
+// on with a memory that is not of its disk.
 func TestKilled(t *testing.T) {
 	t.Parallel()
+	spec := testSpec(t)
+	spec.MemoryMiB = 256
+	o := driven{Spec: spec, QEMU: playing(t, works), QEMUImg: playing(t, image)}
+	k := killing{
+		driven: o, m: o.machine(), longest: 400 * time.Millisecond,
+		mark: func(*testing.T, int) {}, // the stand-in does so by itself
+	}
+	k.whole = func(t *testing.T, op string) {
+		t.Helper()
+		notStale(t, k.m, op)
+	}
+	k.run(t, 100)
+}
+
+// TestRealKilled does the same to a real guest. Its memory and its disk have a number each.
+func TestRealKilled(t *testing.T) {
+	drivertest.Image(t)
+	spec := realSpec(t)
+	o := driven{Spec: spec, Memory: filepath.Join(t.TempDir(), "accelerator.json")}
+	k := killing{driven: o, m: o.machine(), longest: 1500 * time.Millisecond}
+	asked := func(t *testing.T, lines ...string) string {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+		defer cancel()
+		if err := k.m.Wait(ctx); err != nil {
+			t.Fatalf("%v; console: %s", err, hostfiles.Tail(k.m.ConsoleLog()))
+		}
+		got, err := k.m.Run(ctx, machine.Cmd{Args: append([]string{"sh", "-c"}, lines...)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(got.Stdout)
+	}
+	k.mark = func(t *testing.T, n int) {
+		t.Helper()
+		asked(t, fmt.Sprintf("echo %d >/var/number && sync && echo %d >/run/number", n, n))
+	}
+	k.whole = func(t *testing.T, op string) {
+		t.Helper()
+		numbers := strings.Fields(asked(t, "cat /var/number; cat /run/number 2>/dev/null; dmesg | grep -i 'ext4.*error'; true"))
+		t.Logf("after it the guest has the numbers %s", numbers)
+		booted, wentOn := len(numbers) == 1, len(numbers) == 2 && numbers[0] == numbers[1]
+		if !booted && !wentOn {
+			t.Errorf("after %q was killed, the guest has on its disk and in memory %q", op, numbers)
+		}
+	}
+	k.run(t, 3)
+}
+
+// run kills as often as the variable says, or else usual times.
+func (k killing) run(t *testing.T, usual int) {
+	t.Helper()
 	rounds, err := strconv.Atoi(os.Getenv(killsVariable))
 	if err != nil {
-		rounds = 12
+		rounds = usual
 	}
 	seed, err := strconv.ParseUint(os.Getenv(seedVariable), 10, 64)
 	if err != nil {
@@ -427,74 +491,73 @@ func TestKilled(t *testing.T) {
 	}
 	t.Logf("%s=%d %s=%d", killsVariable, rounds, seedVariable, seed)
 	random := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // it must be repeatable, not secret
-	spec := testSpec(t)
-	spec.MemoryMiB = 256
-	o := driven{Spec: spec, QEMU: playing(t, works), QEMUImg: playing(t, image)}
-	m := o.machine()
-	created(t, m.driver, spec)
-	ready(t, m, false)
-	if _, err := m.SaveSnapshot(t.Context(), "base", []byte("base"), nil); err != nil {
+	created(t, k.m.driver, k.Spec)
+	k.ready(t, 0, false)
+	if _, err := k.m.SaveSnapshot(t.Context(), "base", []byte("base"), nil); err != nil {
 		t.Fatal(err)
 	}
 	ops := []string{"suspend", "suspend", "resume", "resume", "start", "save", "save", "restore", "restore", "delete"}
 	for round := range rounds {
-		o.Op = ops[random.IntN(len(ops))]
-		known := snapshotNames(t, m)
-		switch o.Op {
+		k.Op = ops[random.IntN(len(ops))]
+		known := snapshotNames(t, k.m)
+		switch k.Op {
 		case "save":
-			o.Op += fmt.Sprintf(" s%d", round)
+			k.Op += fmt.Sprintf(" s%d", round)
 		case "restore":
-			o.Op += " " + known[random.IntN(len(known))]
+			k.Op += " " + known[random.IntN(len(known))]
 		case "delete":
 			name := known[random.IntN(len(known))]
 			if name == "base" { // one is always there
 				continue
 			}
-			o.Op += " " + name
+			k.Op += " " + name
 		}
-		ready(t, m, strings.HasPrefix(o.Op, "resume"))
-		runKilled(t, o, time.Duration(random.IntN(int(longest))))
+		k.ready(t, round+1, strings.HasPrefix(k.Op, "resume"))
+		k.kill(t, time.Duration(random.IntN(int(k.longest))))
 		if random.IntN(4) == 0 { // the host loses QEMU as well
-			_ = killed(t.Context(), m)
+			_ = killed(t.Context(), k.m)
 		}
 		if t.Failed() {
 			return
 		}
-		usable(t, m, o.Op)
+		k.usable(t, k.Op)
 		for _, name := range known {
-			if o.Op != "delete "+name && !slices.Contains(snapshotNames(t, m), name) {
-				t.Errorf("after %q was killed, snapshot %s is gone", o.Op, name)
+			if k.Op != "delete "+name && !slices.Contains(snapshotNames(t, k.m), name) {
+				t.Errorf("after %q was killed, snapshot %s is gone", k.Op, name)
 			}
 		}
 	}
-	for _, name := range snapshotNames(t, m) {
-		if err := m.RestoreSnapshot(t.Context(), name); err != nil {
+	for _, name := range snapshotNames(t, k.m) {
+		if err := k.m.RestoreSnapshot(t.Context(), name); err != nil {
 			t.Errorf("restore %s in the end: %v", name, err)
 		}
-		usable(t, m, "restore "+name)
+		k.usable(t, "restore "+name)
 	}
 }
 
 // ready brings the machine into the state in which an operation has something to do.
-func ready(t *testing.T, m *Machine, asleep bool) {
+func (k killing) ready(t *testing.T, number int, asleep bool) {
 	t.Helper()
-	err := m.Start(t.Context())
-	if err == nil && asleep {
-		err = m.Suspend(t.Context())
+	if err := k.m.Start(t.Context()); err != nil {
+		t.Fatalf("make ready: %v", err)
 	}
-	if err != nil {
+	k.mark(t, number)
+	if !asleep {
+		return
+	}
+	if err := k.m.Suspend(t.Context()); err != nil {
 		t.Fatalf("make ready: %v", err)
 	}
 }
 
-// runKilled runs an operation in another process and kills that after a time.
-func runKilled(t *testing.T, o driven, after time.Duration) {
+// kill runs the operation in another process and kills that after a time.
+func (k killing) kill(t *testing.T, after time.Duration) {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := json.Marshal(o)
+	text, err := json.Marshal(k.driven)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -506,11 +569,17 @@ func runKilled(t *testing.T, o driven, after time.Duration) {
 	kill := time.AfterFunc(after, func() { _ = cmd.Process.Kill() })
 	defer kill.Stop()
 	_ = cmd.Wait()
-	t.Logf("%s, killed after %s: %v", o.Op, after, cmd.ProcessState)
+	t.Logf("%s, killed after %s: %v", k.Op, after, cmd.ProcessState)
 }
 
-// usable expects that the machine goes on, from its memory if that is kept, and else from its disk.
-func usable(t *testing.T, m *Machine, after string) {
+func (k killing) usable(t *testing.T, after string) {
+	t.Helper()
+	goesOn(t, k.m, after)
+	k.whole(t, after)
+}
+
+// goesOn expects that the machine goes on, from its memory if that is kept, and else from its disk.
+func goesOn(t *testing.T, m *Machine, after string) {
 	t.Helper()
 	state, err := m.State(t.Context())
 	if err != nil {
@@ -529,6 +598,11 @@ func usable(t *testing.T, m *Machine, after string) {
 		t.Errorf("after %q was killed, the machine was %s (suspended: %t): %v", after, state, suspended, err)
 	}
 	wantState(t, m, machine.Running)
+}
+
+// notStale looks that the stand-in for QEMU never had to say that a memory is not of its disk.
+func notStale(t *testing.T, m *Machine, after string) {
+	t.Helper()
 	if content, err := os.ReadFile(staleMark(m.files)); err == nil {
 		t.Errorf("after %q was killed, the guest went on with a memory that is not of its disk: %s", after, content)
 	}
