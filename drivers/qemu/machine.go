@@ -13,6 +13,7 @@ import (
 	"github.com/skiff-k8s/skiff/drivers"
 	"github.com/skiff-k8s/skiff/drivers/hostfiles"
 	"github.com/skiff-k8s/skiff/drivers/seed"
+	"github.com/skiff-k8s/skiff/internal/processes"
 	"github.com/skiff-k8s/skiff/machine"
 )
 
@@ -163,14 +164,34 @@ func (m *Machine) Start(ctx context.Context) error {
 // process returns the machine's process, or nil. One that only waits for a memory is ended. It needs the machine's lock.
 func (m *Machine) process(ctx context.Context) (*process, error) {
 	p, err := find(m.files.pid())
+	if err == nil && p == nil {
+		p, err = m.lost(ctx)
+	}
 	if err != nil || p == nil {
 		return nil, err
 	}
-	if state, err := m.ask(ctx, p); err != nil || state != machine.Stopped {
+	state, err := m.ask(ctx, p)
+	if err == nil && state != machine.Stopped || err != nil && p.alive() {
 		return p, nil //nolint:nilerr // one that does not answer is there nevertheless
 	}
 	defer p.release()
 	return nil, p.end(ctx, m.driver.limits.end)
+}
+
+// lost returns the machine's process when the pid file does not lead to it, or nil: the file was removed, or the command that
+// started the process was killed before it wrote the number. A second process would fail at the locks of the first.
+func (m *Machine) lost(ctx context.Context) (*process, error) {
+	all, err := processes.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for id, words := range all {
+		spec, ok := specOf(words)
+		if ok && spec.Dir == m.spec.Dir && spec.Cluster == m.spec.Cluster && spec.Name == m.spec.Name {
+			return open(id, m.files.pid())
+		}
+	}
+	return nil, nil
 }
 
 func (m *Machine) goOn(ctx context.Context, p *process) error {

@@ -54,10 +54,11 @@ func open(id int, pidFile string) (*process, error) {
 	return p, nil
 }
 
-// alive reports whether the process still runs and is ours. One that has ended and not yet been waited for is not alive.
+// alive reports whether the process still runs and is ours. One that has ended and not yet been waited for is not alive; one
+// that is about to end is, as the next would fail at its locks.
 func (p *process) alive() bool {
 	args, err := processes.Arguments(p.id)
-	return err == nil && slices.Contains(args, p.pidFile)
+	return err == nil && slices.Contains(args, p.pidFile) || processes.Ending(p.id)
 }
 
 func (p *process) release() { _ = p.handle.Release() }

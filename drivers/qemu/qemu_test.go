@@ -416,3 +416,26 @@ func TestConsoleIsRotated(t *testing.T) {
 		}
 	}
 }
+
+// A command may be killed after it has started QEMU and before it has written down which process that is.
+func TestLostProcessIsTheMachine(t *testing.T) {
+	t.Parallel()
+	m := started(t, newDriver(t, works, t.TempDir()))
+	first, err := find(m.files.pid())
+	if err != nil || first == nil {
+		t.Fatalf("there is no process (%v)", err)
+	}
+	defer first.release()
+	if err := os.Remove(m.files.pid()); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Start(t.Context()); err != nil {
+		t.Errorf("Start: %v", err)
+	}
+	if p, err := find(m.files.pid()); err != nil || p != nil {
+		t.Errorf("a second process was started (%v)", err)
+	}
+	if err := m.Stop(t.Context()); err != nil || first.alive() {
+		t.Errorf("after Stop (%v) the process lives: %t", err, first.alive())
+	}
+}

@@ -8,7 +8,6 @@ import (
 
 	"github.com/skiff-k8s/skiff/drivers/hostfiles"
 	"github.com/skiff-k8s/skiff/drivers/poweroff"
-	"github.com/skiff-k8s/skiff/internal/processes"
 	"github.com/skiff-k8s/skiff/machine"
 )
 
@@ -58,23 +57,12 @@ func (m *Machine) ending(ctx context.Context, end func(context.Context, *process
 
 // endLost calls end with the machine's process when there is one that has lost its pid file.
 func (m *Machine) endLost(ctx context.Context, end func(context.Context, *process) error) error {
-	all, err := processes.List(ctx)
-	if err != nil {
+	p, err := m.lost(ctx)
+	if err != nil || p == nil {
 		return err
 	}
-	for id, words := range all {
-		spec, ok := specOf(words)
-		if !ok || spec.Dir != m.spec.Dir || spec.Cluster != m.spec.Cluster || spec.Name != m.spec.Name {
-			continue
-		}
-		p, err := open(id, m.files.pid())
-		if err != nil || p == nil {
-			return err
-		}
-		defer p.release()
-		return end(ctx, p)
-	}
-	return nil
+	defer p.release()
+	return end(ctx, p)
 }
 
 // powerOff goes on to end the process when the guest does not listen, or cannot.

@@ -15,6 +15,24 @@ func Arguments(id int) ([]string, error) {
 	return strings.Split(string(raw), "\x00"), err
 }
 
+// Ending reports whether a process has no arguments any more since it is about to end, and still holds its files and their
+// locks: the kernel takes its memory first, which lasts for as long as there is much of it (proc(5), /proc/pid/stat: state, and
+// the flag PF_EXITING of the kernel's include/linux/sched.h).
+func Ending(id int) bool {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", id))
+	if err != nil {
+		return false
+	}
+	_, after, _ := strings.Cut(string(raw[max(0, strings.LastIndexByte(string(raw), ')')):]), " ") // the name may hold anything
+	fields := strings.Fields(after)
+	const state, flags, exiting = 0, 6, 0x4
+	if len(fields) <= flags || strings.ContainsAny(fields[state], "ZXx") {
+		return false
+	}
+	bits, err := strconv.ParseUint(fields[flags], 10, 64)
+	return err == nil && bits&exiting != 0
+}
+
 // List returns the arguments of this user's processes by their numbers.
 func List(context.Context) (map[int][]string, error) {
 	entries, err := os.ReadDir("/proc")

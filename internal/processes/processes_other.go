@@ -17,6 +17,9 @@ func Arguments(id int) ([]string, error) {
 	return strings.Fields(string(out)), err
 }
 
+// Ending is not known here.
+func Ending(int) bool { return false }
+
 // List returns the words that this user's processes were started with by their numbers.
 func List(ctx context.Context) (map[int][]string, error) {
 	out, err := exec.CommandContext(ctx, "ps", "-x", "-U", strconv.Itoa(os.Getuid()), "-ww", "-o", "pid=", "-o", "command=").Output()
