@@ -175,7 +175,10 @@ func (s *session) enablesIngress() {
 	}
 }
 
-func (s *session) servesMeow(address string) {
+func (s *session) servesMeow(address string) { s.serves(address, address) }
+
+// serves walks to /meow at an address. Kubernetes shows another where the cluster has several.
+func (s *session) serves(address, shown string) {
 	begin := time.Now()
 	out := s.code(0, "apply", "-f", manifest)
 	for _, want := range []string{"Deployment default/meow: extensions/v1beta1 -> apps/v1", "Ingress default/meow-ingress: extensions/v1beta1 -> networking.k8s.io/v1"} {
@@ -195,8 +198,8 @@ func (s *session) servesMeow(address string) {
 		return err
 	})
 	s.note("apply to first 200 at /meow", time.Since(begin))
-	if out := s.run("kubectl", "get", "svc,ing"); !strings.Contains(out, address) || !strings.Contains(out, "nginx") {
-		s.t.Errorf("kubectl get svc,ing shows neither the address %s nor the class nginx:\n%s", address, out)
+	if out := s.run("kubectl", "get", "svc,ing"); !strings.Contains(out, shown) || !strings.Contains(out, "nginx") {
+		s.t.Errorf("kubectl get svc,ing shows not the address %s or not the class nginx:\n%s", shown, out)
 	}
 	// The tutorial's ssl-redirect is the literal \"false\": plain HTTP must answer too, not redirect.
 	if status, _, err := get(s.t.Context(), "http://"+address+"/meow"); err != nil {
