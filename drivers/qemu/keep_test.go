@@ -20,6 +20,7 @@ import (
 	"github.com/skiff-k8s/skiff/drivers/hostfiles"
 	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/machine"
+	"github.com/skiff-k8s/skiff/provision/ssh"
 )
 
 // suspended returns a machine whose memory is kept.
@@ -453,10 +454,13 @@ func TestRealKilled(t *testing.T) {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 		defer cancel()
-		if err := k.m.Wait(ctx); err != nil {
+		// A connection of before may lead to a guest that is no more.
+		runner := ssh.New(spec.SSH)
+		defer func() { _ = runner.Close() }()
+		if err := runner.Wait(ctx); err != nil {
 			t.Fatalf("%v; console: %s", err, hostfiles.Tail(k.m.ConsoleLog()))
 		}
-		got, err := k.m.Run(ctx, machine.Cmd{Args: append([]string{"sh", "-c"}, lines...)})
+		got, err := runner.Run(ctx, machine.Cmd{Args: append([]string{"sh", "-c"}, lines...)})
 		if err != nil {
 			t.Fatal(err)
 		}
