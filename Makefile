@@ -124,7 +124,7 @@ test-drivers: deps image ## Run the conformance of each driver against the real 
 		SKIFF_TEST_IMAGE='$(IMAGE)' go test -tags $(TAGS) -count=1 -timeout 30m -v "./drivers/$$driver/..."; \
 	done
 	@echo "== A short tutorial on other drivers"
-	SKIFF_TEST_IMAGE='$(IMAGE)' go test -tags e2e,$(TAGS) -count=1 -timeout 40m -v $(SHORT) -run '$(DRIVER_TUTORIALS)' ./test/e2e
+	SKIFF_TEST_IMAGE='$(IMAGE)' go test -tags e2e,$(TAGS) -count=1 -timeout 90m -v $(SHORT) -run '$(DRIVER_TUTORIALS)' ./test/e2e
 
 .PHONY: test
 test: deps fmt-check lint unit verify site cross image drivers-tested e2e-tested ## Run everything that CI runs
