@@ -26,8 +26,12 @@ func Ending(id int) bool {
 	_, after, _ := strings.Cut(string(raw[max(0, strings.LastIndexByte(string(raw), ')')):]), " ") // the name may hold anything
 	fields := strings.Fields(after)
 	const state, flags, exiting = 0, 6, 0x4
-	if len(fields) <= flags || strings.ContainsAny(fields[state], "ZXx") {
+	if len(fields) <= flags {
 		return false
+	}
+	if strings.ContainsAny(fields[state], "ZXx") { // which the first thread may be while others still end
+		threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", id))
+		return err == nil && len(threads) > 1
 	}
 	bits, err := strconv.ParseUint(fields[flags], 10, 64)
 	return err == nil && bits&exiting != 0
