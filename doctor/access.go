@@ -40,9 +40,9 @@ func (h Host) access(path, variable string) cure {
 		return cure{command: "mv " + quoted + " " + machine.Quote(at+".old")}
 	case errors.Is(unix.Access(at, unix.W_OK), syscall.EROFS):
 		return cure{command: "sudo mount -o remount,rw " + machine.Quote(mountPoint(at))}
-	case !foreign(info) && at != path: // the user may have closed it on purpose
+	case host.Mine(info) && at != path: // the user may have closed it on purpose
 		return cure{command: opening(at, info).command}
-	case !foreign(info):
+	case host.Mine(info):
 		return opening(at, info)
 	case h.atHome(at):
 		return cure{command: fmt.Sprintf("sudo chown %d %s", os.Geteuid(), quoted)}
@@ -50,12 +50,6 @@ func (h Host) access(path, variable string) cure {
 		return cure{command: "unset " + variable}
 	}
 	return cure{command: `eval "export HOME=~$(id -un)"`} // it is another user's, as after su
-}
-
-// foreign reports whether a file is another user's.
-func foreign(info fs.FileInfo) bool {
-	_, mine := host.Owner(info)
-	return !mine
 }
 
 // opening gives this user all rights to a file or folder of his own.

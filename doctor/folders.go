@@ -63,9 +63,9 @@ func (h Host) folder(dir string, secret bool) (f Finding, wrong bool) {
 	if !info.IsDir() {
 		return failure("rm "+machine.Quote(dir), "%s is not a folder.", dir), true
 	}
-	if owner, mine := host.Owner(info); !mine {
+	if !host.Mine(info) {
 		return failure(fmt.Sprintf("sudo chown -R %d %s", os.Geteuid(), machine.Quote(dir)),
-			"Folder %s belongs to another user (%d), as after skiff was run through sudo.", dir, owner), true
+			"Folder %s belongs to another user (%d), as after skiff was run through sudo.", dir, host.Owner(info)), true
 	}
 	if err := unix.Access(dir, all); err != nil {
 		return cured(h.access(dir, "SKIFF_HOME"), "Folder %s cannot be read and written: %v.", dir, err), true
@@ -86,7 +86,7 @@ func (h Host) making(dir, above string) cure {
 	if err != nil {
 		return h.access(dir, "SKIFF_HOME")
 	}
-	if foreign(info) && !errors.Is(unix.Access(above, unix.W_OK), syscall.EROFS) {
+	if !host.Mine(info) && !errors.Is(unix.Access(above, unix.W_OK), syscall.EROFS) {
 		return cure{command: fmt.Sprintf("sudo install -d -m 700 -o %d %s", os.Geteuid(), machine.Quote(dir))}
 	}
 	return h.access(dir, "SKIFF_HOME")

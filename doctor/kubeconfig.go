@@ -129,10 +129,10 @@ func (h Host) openFiles(ours int) []Finding {
 			continue
 		}
 		found := warning("chmod 600 "+machine.Quote(file), "%s holds keys and has mode %o: other users may read it.", file, info.Mode().Perm())
-		if foreign(info) {
-			found.Remedy = "sudo " + found.Remedy
-		} else {
+		if host.Mine(info) {
 			found = found.mended(func(context.Context) (string, error) { return closed(file) })
+		} else {
+			found.Remedy = "sudo " + found.Remedy
 		}
 		findings = append(findings, found)
 	}

@@ -149,10 +149,7 @@ func (i *installation) advance(n int64) {
 // later. The link and the original share their mode.
 func linked(from, to string, mode fs.FileMode) bool {
 	info, err := os.Stat(from)
-	if err != nil {
-		return false
-	}
-	if _, mine := host.Owner(info); !mine || os.Link(from, to) != nil {
+	if err != nil || !host.Mine(info) || os.Link(from, to) != nil {
 		return false
 	}
 	if os.Chmod(to, mode) != nil {

@@ -441,7 +441,7 @@ func TestKilled(t *testing.T) {
 		t.Helper()
 		notStale(t, k.m, op)
 	}
-	k.run(t, 100)
+	k.run(t)
 }
 
 // TestRealKilled does the same to a real guest. Its memory and its disk have a number each.
@@ -453,7 +453,7 @@ func TestRealKilled(t *testing.T) {
 	spec := realSpec(t)
 	o := driven{Spec: spec, Memory: filepath.Join(t.TempDir(), "accelerator.json")}
 	k := killing{driven: o, m: o.machine(), longest: 1500 * time.Millisecond}
-	asked := func(t *testing.T, lines ...string) string {
+	asked := func(t *testing.T, line string) string {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 		defer cancel()
@@ -463,7 +463,7 @@ func TestRealKilled(t *testing.T) {
 		if err := runner.Wait(ctx); err != nil {
 			t.Fatalf("%v; console: %s", err, hostfiles.Tail(k.m.ConsoleLog()))
 		}
-		got, err := runner.Run(ctx, machine.Cmd{Args: append([]string{"sh", "-c"}, lines...)})
+		got, err := runner.Run(ctx, machine.Cmd{Args: []string{"sh", "-c", line}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -482,15 +482,15 @@ func TestRealKilled(t *testing.T) {
 			t.Errorf("after %q was killed, the guest has on its disk and in memory %q", op, numbers)
 		}
 	}
-	k.run(t, 0)
+	k.run(t)
 }
 
-// run kills as often as the variable says, or else usual times.
-func (k killing) run(t *testing.T, usual int) {
+// run kills as often as the variable says, or else a hundred times.
+func (k killing) run(t *testing.T) {
 	t.Helper()
 	rounds, err := strconv.Atoi(os.Getenv(killsVariable))
 	if err != nil {
-		rounds = usual
+		rounds = 100
 	}
 	seed, err := strconv.ParseUint(os.Getenv(seedVariable), 10, 64)
 	if err != nil {

@@ -7,15 +7,17 @@ import (
 	"syscall"
 )
 
-// Owner returns the number of the user to whom a file belongs, and whether that is the one this process acts as. Where the
-// system's files have no owner it is -1, and nobody's.
-func Owner(info fs.FileInfo) (uid int, mine bool) {
+// Owner returns the number of the user to whom a file belongs; -1 where that is not known.
+func Owner(info fs.FileInfo) int {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
-		return -1, false
+		return -1
 	}
-	return int(stat.Uid), int(stat.Uid) == os.Geteuid()
+	return int(stat.Uid)
 }
+
+// Mine reports whether a file belongs to the user as whom this process acts.
+func Mine(info fs.FileInfo) bool { return Owner(info) == os.Geteuid() }
 
 // Nearest returns the path, or else the nearest folder above it, that is there and can be looked at.
 func Nearest(path string) (string, fs.FileInfo) {

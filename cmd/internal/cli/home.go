@@ -52,7 +52,7 @@ func (a *app) explainHome(folder, path string, err error, why syscall.Errno) err
 	stands := standing(path)
 	info, unseen := os.Stat(stands)
 	switch {
-	case unseen == nil && why == syscall.EACCES && mine(info):
+	case unseen == nil && why == syscall.EACCES && host.Mine(info):
 		mode := "u+rw"
 		if info.IsDir() {
 			mode = "u+rwx"
@@ -101,9 +101,4 @@ func standing(path string) string {
 		}
 		path = above
 	}
-}
-
-func mine(info fs.FileInfo) bool {
-	_, mine := host.Owner(info)
-	return mine
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/skiff-k8s/skiff/config"
 	"github.com/skiff-k8s/skiff/fail"
+	"github.com/skiff-k8s/skiff/internal/host"
 	"github.com/skiff-k8s/skiff/machine"
 	"github.com/skiff-k8s/skiff/store"
 )
@@ -184,7 +185,7 @@ func unreadable(path string, err error) error {
 	}
 	if errors.Is(err, fs.ErrPermission) {
 		stands := standing(path)
-		if info, err := os.Stat(stands); err == nil && mine(info) && !info.IsDir() {
+		if info, err := os.Stat(stands); err == nil && host.Mine(info) && !info.IsDir() {
 			return problem.WithHint("It is yours, and its mode forbids you that.").WithNext("chmod u+rw %s", quoted)
 		}
 		return problem.WithHint("Let its owner give you the right to read it, or name another file with --config or SKIFF_CONFIG.").WithNext("ls -ld %s %s", machine.Quote(filepath.Dir(path)), quoted)
