@@ -31,7 +31,8 @@ type Options struct {
 }
 
 // Enable makes the objects be in the cluster as they are given, by server-side apply: namespaces first, then kinds, then
-// rights and configuration, then what runs; each group at once. It takes fields over from whoever else set them. It may be
+// rights and configuration, then what runs, and of that last what the addon lists as ready; each
+// group at once. It takes fields over from whoever else set them. It may be
 // called again at any time and then changes what differs. While the API server is starting or busy, or does not serve a
 // kind yet, it goes on trying until ctx ends, so ctx should have a deadline. It does not wait for pods; see Wait.
 // Errors are of the kind fail.AddonFailed, or wrap ctx.Err.
@@ -90,7 +91,7 @@ func keeps(existing, wanted *unstructured.Unstructured, now time.Time) bool {
 
 // ordered groups the objects by when they are to be applied, the first group first; no group is empty.
 func ordered(objects []*unstructured.Unstructured) [][]*unstructured.Unstructured {
-	var groups [4][]*unstructured.Unstructured
+	var groups [5][]*unstructured.Unstructured
 	for _, object := range objects {
 		groups[rank(object)] = append(groups[rank(object)], object)
 	}
@@ -100,6 +101,9 @@ func ordered(objects []*unstructured.Unstructured) [][]*unstructured.Unstructure
 // rank puts before an object what it may need: a pod is refused before its service account and its secrets exist, and
 // what is refused is tried again only seconds later.
 func rank(object *unstructured.Unstructured) int {
+	if object.GetAnnotations()[annotationRevision] != "" {
+		return 4 // says that all the others are there
+	}
 	switch object.GetKind() {
 	case "Namespace":
 		return 0

@@ -34,6 +34,7 @@ func Render(a Addon, v Values) ([]*unstructured.Unstructured, error) {
 	if err != nil {
 		return nil, fmt.Errorf("render addon %q: %w", a.Name, err)
 	}
+	revision := a.revision(data.Address, data.Settings)
 	var objects []*unstructured.Unstructured
 	for _, file := range a.files {
 		text, err := fill(file, data)
@@ -51,13 +52,24 @@ func Render(a Addon, v Values) ([]*unstructured.Unstructured, error) {
 			}
 			labels[LabelAddon], labels[labelManagedBy] = a.Name, "skiff"
 			object.SetLabels(labels)
+			if slices.Contains(a.Ready, referenceTo(object)) {
+				mark(object, revision)
+			}
 			objects = append(objects, object)
 		}
 	}
 	return objects, a.checkObjects(objects)
 }
 
-func templateData(a Addon, v Values) (map[string]any, error) {
+// data is what the templates of an addon are filled with.
+type data struct {
+	Address     netip.Addr
+	Certificate KeyPair
+	Settings    map[string]string
+	RenewAfter  string // RFC 3339
+}
+
+func templateData(a Addon, v Values) (*data, error) {
 	if !v.Address.IsValid() {
 		return nil, errors.New("the cluster's address is missing")
 	}
@@ -79,13 +91,10 @@ func templateData(a Addon, v Values) (map[string]any, error) {
 		}
 		settings[name] = value
 	}
-	return map[string]any{
-		"Address": v.Address, "Certificate": v.Certificate, "Settings": settings,
-		"RenewAfter": renew.UTC().Format(time.RFC3339),
-	}, nil
+	return &data{Address: v.Address, Certificate: v.Certificate, Settings: settings, RenewAfter: renew.UTC().Format(time.RFC3339)}, nil
 }
 
-func fill(file file, data map[string]any) (string, error) {
+func fill(file file, data *data) (string, error) {
 	functions := template.FuncMap{"base64": base64.StdEncoding.EncodeToString}
 	parsed, err := template.New(file.name).Option("missingkey=error").Funcs(functions).Parse(file.text)
 	if err != nil {

@@ -96,6 +96,9 @@ type Kubernetes interface {
 	Usable(ctx context.Context, c Target) error
 	// Enable applies an addon and returns once it is Available.
 	Enable(ctx context.Context, c Target, addon string, report Report) error
+	// EnableAgain is Enable for a machine that goes on from its memory: it applies the addon only where it is not there already,
+	// just as this skiff would make it.
+	EnableAgain(ctx context.Context, c Target, addon string, report Report) error
 	// Disable removes an addon; nil when it is not there.
 	Disable(ctx context.Context, c Target, addon string) error
 	// Enabled says which addons are there.

@@ -184,6 +184,15 @@ func (l LiveKubernetes) Usable(ctx context.Context, c Target) error {
 
 // Enable implements Kubernetes.
 func (l LiveKubernetes) Enable(ctx context.Context, c Target, name string, report Report) error {
+	return l.enable(ctx, c, name, false, report)
+}
+
+// EnableAgain implements Kubernetes.
+func (l LiveKubernetes) EnableAgain(ctx context.Context, c Target, name string, report Report) error {
+	return l.enable(ctx, c, name, true, report)
+}
+
+func (l LiveKubernetes) enable(ctx context.Context, c Target, name string, again bool, report Report) error {
 	config, addon, err := l.addon(c, name)
 	if err != nil {
 		return err
@@ -194,9 +203,17 @@ func (l LiveKubernetes) Enable(ctx context.Context, c Target, name string, repor
 	}
 	ctx, cancel := context.WithTimeout(ctx, addonLimit)
 	defer cancel()
-	report("applying its manifests", 0, 0)
-	if err := addons.Enable(ctx, config, objects, addons.Options{}); err != nil {
-		return err
+	current := false
+	if again {
+		if current, err = addons.Current(ctx, config, objects); err != nil {
+			return err
+		}
+	}
+	if !current {
+		report("applying its manifests", 0, 0)
+		if err := addons.Enable(ctx, config, objects, addons.Options{}); err != nil {
+			return err
+		}
 	}
 	report("waiting for its pods", 0, 0)
 	return addons.Wait(ctx, config, addon)

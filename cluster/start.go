@@ -124,6 +124,7 @@ func (m *Manager) Start(ctx context.Context, o StartOptions, sink Sink) (Started
 		return Started{Plan: plan, Config: run.config, Created: !exists}, nil
 	}
 	err = Apply(ctx, plan, run.keep, sink)
+	run.early.end()
 	return Started{Plan: plan, Config: run.config, Created: !exists}, err
 }
 
@@ -330,6 +331,7 @@ type start struct {
 	sink    Sink
 	resumed bool     // the machine goes on from its saved memory
 	heard   *console // what it says since then; nil when it was asked over SSH instead
+	early   *early   // its addons; nil unless resumed
 	spare   *kept    // that becomes the cluster; nil: none does, or it turned out to be of no use
 }
 

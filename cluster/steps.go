@@ -346,6 +346,9 @@ func (s *start) wait() Step {
 			if err != nil {
 				return err
 			}
+			if s.resumed {
+				s.early = s.enableEarly(ctx)
+			}
 			if s.options.WaitTimeout > 0 {
 				var cancel context.CancelFunc
 				ctx, cancel = context.WithTimeout(ctx, s.options.WaitTimeout)
@@ -363,7 +366,17 @@ func (s *start) addon(name string) Step {
 	return Step{
 		ID: "addon-" + name, Text: "Enable addon " + name, Why: "it was asked for",
 		Do: func(ctx context.Context, report Report) error {
-			if err := s.Kubernetes.Enable(ctx, s.target(s.config), name, report); err != nil {
+			var err error
+			switch done := s.early.of(name); {
+			case done != nil:
+				report("waiting for its pods", 0, 0)
+				err = <-done
+			case s.resumed:
+				err = s.Kubernetes.EnableAgain(ctx, s.target(s.config), name, report)
+			default:
+				err = s.Kubernetes.Enable(ctx, s.target(s.config), name, report)
+			}
+			if err != nil {
 				return err
 			}
 			return s.save(s.config) // an existing cluster learns here that it has the addon

@@ -242,6 +242,8 @@ func (s *start) awake(ctx context.Context, vm machine.Machine, report Report) er
 // cold throws away the memory that is of no use, says so, and boots the machine from its disk.
 func (s *start) cold(ctx context.Context, report Report, cause error) error {
 	s.resumed = false
+	s.early.end()
+	s.early = nil
 	if s.spare != nil { // its disk is no better than its memory, and has nothing that anybody would miss
 		return s.anew(ctx, report, cause)
 	}

@@ -159,6 +159,20 @@ func (k Kubernetes) Enable(ctx context.Context, c cluster.Target, addon string, 
 		})
 }
 
+// EnableAgain implements cluster.Kubernetes.
+func (k Kubernetes) EnableAgain(ctx context.Context, c cluster.Target, addon string, report cluster.Report) error {
+	there := false
+	err := k.Faults.do(ctx, "kubernetes.enableAgain", func() error {
+		s, err := read(c)
+		there = slices.Contains(s.Addons, addon)
+		return err
+	})
+	if err != nil || there {
+		return err
+	}
+	return k.Enable(ctx, c, addon, report)
+}
+
 // Disable implements cluster.Kubernetes.
 func (k Kubernetes) Disable(ctx context.Context, c cluster.Target, addon string) error {
 	return k.Faults.do(ctx, "kubernetes.disable", func() error {

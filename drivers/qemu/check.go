@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"runtime"
 	"strings"
+	"sync"
 
 	"github.com/Masterminds/semver/v3"
 
@@ -24,11 +25,12 @@ var versionText = regexp.MustCompile(`version (\d+\.\d+(\.\d+)?)`)
 
 // Check looks for QEMU's programs and at the device of the accelerator. It runs no guest; Accelerator does.
 func (d *Driver) Check(ctx context.Context) []drivers.Finding {
-	return []drivers.Finding{
-		program(ctx, "qemu", d.options.QEMU),
-		program(ctx, "qemu-img", d.options.QEMUImg),
-		d.checkAccelerator(),
-	}
+	var qemu, image drivers.Finding
+	var asking sync.WaitGroup // each takes a noticeable part of a start that resumes
+	asking.Go(func() { qemu = program(ctx, "qemu", d.options.QEMU) })
+	asking.Go(func() { image = program(ctx, "qemu-img", d.options.QEMUImg) })
+	asking.Wait()
+	return []drivers.Finding{qemu, image, d.checkAccelerator()}
 }
 
 // program looks for one program and its version.
