@@ -2,10 +2,9 @@ package cluster
 
 import (
 	"errors"
-	"net"
 	"net/netip"
-	"strconv"
-	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/store"
@@ -64,16 +63,26 @@ func choose(taken map[netip.Addr]bool, free func(netip.Addr) bool) (netip.Addr, 
 	return fallback, nil
 }
 
-// free reports whether the ports that every cluster publishes are free at address.
+// free reports whether the ports that every cluster publishes are free at address. It binds and does not listen: one who listens
+// for a moment is, to another start at that moment, an agent.
 func free(address netip.Addr) bool {
 	for _, port := range []int{sshPort, apiPort} {
-		listener, err := net.Listen("tcp", net.JoinHostPort(address.String(), strconv.Itoa(port))) //nolint:noctx // binding does not block
-		if errors.Is(err, syscall.EADDRINUSE) {
+		if errors.Is(bind(address, port), unix.EADDRINUSE) {
 			return false
-		}
-		if err == nil {
-			_ = listener.Close()
 		}
 	}
 	return true
+}
+
+// bind gives a socket an address that it shares with all who do not listen there (ip(7), SO_REUSEADDR), and takes it back.
+func bind(address netip.Addr, port int) error {
+	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unix.Close(socket) }()
+	if err := unix.SetsockoptInt(socket, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+		return err
+	}
+	return unix.Bind(socket, &unix.SockaddrInet4{Port: port, Addr: address.As4()})
 }

@@ -1,0 +1,48 @@
+package cluster
+
+import (
+	"net"
+	"net/netip"
+	"strconv"
+	"testing"
+)
+
+// TestFree: a port is taken while somebody listens on it, and looking is in nobody's way.
+func TestFree(t *testing.T) {
+	t.Parallel()
+	address := netip.MustParseAddr("127.77.251.1")
+	for _, port := range []int{sshPort, apiPort} {
+		listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", net.JoinHostPort(address.String(), strconv.Itoa(port)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if free(address) {
+			t.Errorf("%s is free while somebody listens on port %d", address, port)
+		}
+		if err := listener.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	looked := make(chan bool)
+	go func() {
+		defer close(looked)
+		for range 2000 {
+			if !free(address) {
+				t.Errorf("%s is not free while others look", address)
+				return
+			}
+		}
+	}()
+	for looking := true; looking; {
+		if !free(address) {
+			t.Errorf("%s is not free while others look", address)
+			break
+		}
+		select {
+		case <-looked:
+			looking = false
+		default:
+		}
+	}
+	<-looked
+}
