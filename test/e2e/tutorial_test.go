@@ -488,8 +488,18 @@ func alive(pid int) bool {
 	return ok && !strings.HasPrefix(state, "Z") && !strings.HasPrefix(state, "X")
 }
 
-// process finds a process of this session's cluster in /proc, by its command line.
+// process finds a process of this session's cluster.
 func (s *session) process(which string) int {
+	s.t.Helper()
+	pids := s.processes(which)
+	if len(pids) == 0 {
+		s.t.Fatalf("there is no %s process", which)
+	}
+	return pids[0]
+}
+
+// processes finds processes of this session's cluster in /proc, by their command lines.
+func (s *session) processes(which string) (pids []int) {
 	s.t.Helper()
 	marks := map[string][]string{"agent": {"agent", "--config", s.home}, "qemu": {"qemu-system", s.home}}[which]
 	entries, err := filepath.Glob("/proc/[0-9]*/cmdline")
@@ -502,16 +512,16 @@ func (s *session) process(which string) int {
 			continue
 		}
 		line := strings.ReplaceAll(string(content), "\x00", " ")
-		if !slices.ContainsFunc(marks, func(mark string) bool { return !strings.Contains(line, mark) }) {
-			pid, err := strconv.Atoi(strings.Split(entry, "/")[2])
-			if err != nil {
-				s.t.Fatal(err)
-			}
-			return pid
+		if slices.ContainsFunc(marks, func(mark string) bool { return !strings.Contains(line, mark) }) {
+			continue
 		}
+		pid, err := strconv.Atoi(strings.Split(entry, "/")[2])
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		pids = append(pids, pid)
 	}
-	s.t.Fatalf("there is no %s process", which)
-	return 0
+	return pids
 }
 
 func (s *session) apply(manifest string) {
