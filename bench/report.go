@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -63,6 +64,9 @@ type timings struct {
 	parts  map[string][]float64
 }
 
+// spareName is another for each spare; without it they all take the same step.
+var spareName = regexp.MustCompile(`\bspare-[0-9a-f]{8} `)
+
 // add takes up another time, and what `skiff -v` told meanwhile: a line for each step that begins, and one that it is done.
 func (t *timings) add(took time.Duration, told string) error {
 	t.whole = append(t.whole, took.Seconds())
@@ -71,6 +75,7 @@ func (t *timings) add(took time.Duration, told string) error {
 		line = strings.TrimSpace(line)
 		if strings.HasPrefix(line, "[") {
 			_, begun, _ = strings.Cut(line, "] ")
+			begun = spareName.ReplaceAllString(begun, "")
 		}
 		after, done := strings.CutPrefix(line, "done in ")
 		if !done || begun == "" {

@@ -84,3 +84,17 @@ func TestSave(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestSpareNames: what is done with one spare and with the next is the same step.
+func TestSpareNames(t *testing.T) {
+	t.Parallel()
+	var times timings
+	for _, name := range []string{"spare-b1e8356d", "spare-69a8d469", "spare-697678f0"} {
+		if err := times.add(time.Second, "[1/5] Take warm spare "+name+" for machine skiff\n      done in 0.5s\n"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff([]phase{{"Take warm spare for machine skiff", 0.5}}, times.medians()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
