@@ -120,18 +120,7 @@ func (m machineFiles) read(name string) string {
 // sentinel starts the script on these files, and returns once all stands still.
 func (m machineFiles) sentinel(dns net.Addr) (cmd *exec.Cmd, stdin io.Closer) {
 	m.t.Helper()
-	port := "53"
-	if dns != nil {
-		_, port, _ = net.SplitHostPort(dns.String())
-	}
-	script := strings.NewReplacer(
-		"/sys/fs/cgroup", m.path("cgroup"), "/sys/class/rtc/rtc0/since_epoch", m.path("rtc"), "/proc/uptime", m.path("uptime"), "/dev/hwrng", m.path("hwrng"),
-		"/dev/urandom", m.path("urandom"), "/dev/console", m.path("console"), "'date'", "'"+m.path("date")+"'",
-		"ioctl $pool, 0x5207, 0", "1", "'S n H8 x8', 2, 53", "'S n H8 x8', 2, "+port,
-	).Replace(sentinel)
-	cmd = exec.CommandContext(m.t.Context(), "perl", "-e", script, m.path("certificates"), "7f000001",
-		hex.EncodeToString([]byte("question")), hex.EncodeToString([]byte("answer")), "pods", "kubelet", "none")
-	cmd.Stderr = os.Stderr
+	cmd = m.command(dns)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		m.t.Fatal(err)
@@ -152,6 +141,24 @@ func (m machineFiles) sentinel(dns net.Addr) (cmd *exec.Cmd, stdin io.Closer) {
 		}
 	}
 	return cmd, in
+}
+
+// command is the script on these files.
+func (m machineFiles) command(dns net.Addr) *exec.Cmd {
+	m.t.Helper()
+	port := "53"
+	if dns != nil {
+		_, port, _ = net.SplitHostPort(dns.String())
+	}
+	script := strings.NewReplacer(
+		"/sys/fs/cgroup", m.path("cgroup"), "/sys/class/rtc/rtc0/since_epoch", m.path("rtc"), "/proc/uptime", m.path("uptime"), "/dev/hwrng", m.path("hwrng"),
+		"/dev/urandom", m.path("urandom"), "/dev/console", m.path("console"), "'date'", "'"+m.path("date")+"'",
+		"ioctl $pool, 0x5207, 0", "1", "'S n H8 x8', 2, 53", "'S n H8 x8', 2, "+port,
+	).Replace(sentinel)
+	cmd := exec.CommandContext(m.t.Context(), "perl", "-e", script, m.path("certificates"), "7f000001",
+		hex.EncodeToString([]byte("question")), hex.EncodeToString([]byte("answer")), "pods", "kubelet", "none")
+	cmd.Stderr = os.Stderr
+	return cmd
 }
 
 // sleeperFiles are a machine's on which the clock of the hardware stands at rtc.
@@ -203,6 +210,26 @@ func TestSentinelIsReleased(t *testing.T) {
 	if _, err := os.Stat(m.path("date.log")); err == nil {
 		t.Errorf("it set the clock: %s", m.read("date.log"))
 	}
+}
+
+// TestSentinelOfNobody: who asked for it was killed before all stood still, so that nobody hears it and its input has ended.
+func TestSentinelOfNobody(t *testing.T) {
+	t.Parallel()
+	m := sleeperFiles(t, 1000)
+	heard, said, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := heard.Close(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = said.Close() }()
+	cmd := m.command(nil)
+	cmd.Stdout = said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	m.goesOn(cmd)
 }
 
 // TestSentinelWakes: where the clock of the hardware has gone on without the other, all is set right, in order.

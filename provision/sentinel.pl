@@ -75,6 +75,9 @@ sub calm {
     }
 }
 
+# Who asked for this may have been killed meanwhile. To end by that would leave all frozen; the end of the standard input thaws.
+$SIG{$_} = 'IGNORE' for qw(HUP PIPE);
+
 system 'sync';
 my $usual = ahead();
 freeze(1, @groups);
