@@ -109,10 +109,13 @@ unit: ## Run unit and script tests with the race detector
 	@echo "== Unit and script tests"
 	GORACE=atexit_sleep_ms=0 go test -race -shuffle=on -timeout 20m -tags $(TAGS) ./...
 
+# A hundred kills take hours.
+E2E_TIMEOUT ?= 60m
+
 .PHONY: e2e
 e2e: deps image ## Run the tests in real virtual machines
 	@echo "== End to end"
-	SKIFF_TEST_IMAGE='$(IMAGE)' go test -tags e2e,$(TAGS) -count=1 -timeout 60m -v $(SHORT) -skip '$(DRIVER_TUTORIALS)' ./test/e2e/...
+	SKIFF_TEST_IMAGE='$(IMAGE)' go test -tags e2e,$(TAGS) -count=1 -timeout $(E2E_TIMEOUT) -v $(SHORT) -skip '$(DRIVER_TUTORIALS)' ./test/e2e/...
 
 # Tests of test/e2e that are about one driver.
 DRIVER_TUTORIALS := ^Test(Libvirt|SSH)

@@ -31,10 +31,10 @@ type Options struct {
 }
 
 // Enable makes the objects be in the cluster as they are given, by server-side apply: namespaces first, then kinds, then
-// rights and configuration, then what runs, and of that last what the addon lists as ready; each
-// group at once. It takes fields over from whoever else set them. It may be
-// called again at any time and then changes what differs. While the API server is starting or busy, or does not serve a
-// kind yet, it goes on trying until ctx ends, so ctx should have a deadline. It does not wait for pods; see Wait.
+// rights and configuration, then what runs, and of that last what the addon lists as ready; each group at once. It takes
+// fields over from whoever else set them. It may be called again at any time and then changes what differs. While the API
+// server is starting or busy, or does not serve a kind yet, it goes on trying until ctx ends, so ctx should have a deadline.
+// It does not wait for pods; see Wait.
 // Errors are of the kind fail.AddonFailed, or wrap ctx.Err.
 func Enable(ctx context.Context, config *rest.Config, objects []*unstructured.Unstructured, options Options) error {
 	c, err := newClient(config)

@@ -53,7 +53,9 @@ func Render(a Addon, v Values) ([]*unstructured.Unstructured, error) {
 			labels[LabelAddon], labels[labelManagedBy] = a.Name, "skiff"
 			object.SetLabels(labels)
 			if slices.Contains(a.Ready, referenceTo(object)) {
-				mark(object, revision)
+				if err := unstructured.SetNestedField(object.Object, revision, "metadata", "annotations", annotationRevision); err != nil {
+					return nil, fmt.Errorf("render addon %q: %w", a.Name, err)
+				}
 			}
 			objects = append(objects, object)
 		}

@@ -30,15 +30,6 @@ func (a Addon) revision(address netip.Addr, settings map[string]string) string {
 	return hex.EncodeToString(hash.Sum(nil))
 }
 
-func mark(object *unstructured.Unstructured, revision string) {
-	annotations := object.GetAnnotations()
-	if annotations == nil {
-		annotations = map[string]string{}
-	}
-	annotations[annotationRevision] = revision
-	object.SetAnnotations(annotations)
-}
-
 // Current reports whether the cluster has the addon just as objects, which Render returned, would make it: an Enable of the same
 // ended there, and no certificate of it is to be renewed. What a user changed or removed by hand since then is not looked for.
 func Current(ctx context.Context, config *rest.Config, objects []*unstructured.Unstructured) (bool, error) {

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"sync"
 	"testing"
 )
 
@@ -23,26 +24,16 @@ func TestFree(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	looked := make(chan bool)
-	go func() {
-		defer close(looked)
-		for range 2000 {
-			if !free(address) {
-				t.Errorf("%s is not free while others look", address)
-				return
+	var looking sync.WaitGroup
+	for range 2 {
+		looking.Go(func() {
+			for range 2000 {
+				if !free(address) {
+					t.Errorf("%s is not free while others look", address)
+					return
+				}
 			}
-		}
-	}()
-	for looking := true; looking; {
-		if !free(address) {
-			t.Errorf("%s is not free while others look", address)
-			break
-		}
-		select {
-		case <-looked:
-			looking = false
-		default:
-		}
+		})
 	}
-	<-looked
+	looking.Wait()
 }

@@ -13,11 +13,11 @@ type early struct {
 	done   map[string]chan error // by addon
 }
 
-func (s *start) enableEarly(ctx context.Context) *early {
+func (s *start) enableEarly(ctx context.Context, addons []string) *early {
 	ctx, cancel := context.WithCancel(ctx)
 	e := &early{cancel: cancel, done: map[string]chan error{}}
 	target := s.target(s.config)
-	for _, name := range s.config.Addons {
+	for _, name := range addons {
 		done := make(chan error, 1)
 		e.done[name] = done
 		e.tasks.Go(func() {

@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"testing"
 
+	"github.com/skiff-k8s/skiff/cluster"
 	"github.com/skiff-k8s/skiff/cluster/clustertest"
 	"github.com/skiff-k8s/skiff/fail"
 )
@@ -59,5 +60,21 @@ func TestResumedAddons(t *testing.T) {
 				t.Errorf("Kubernetes was brought up %d times, want %d", got, want)
 			}
 		})
+	}
+}
+
+// TestRestoredAddons: a snapshot is restored as it was saved, also where an addon was not there.
+func TestRestoredAddons(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	o := w.options()
+	o.Wanted.Addons = []string{"ingress"}
+	w.starts(o)
+	target := cluster.Target{Files: w.Home.Cluster("dev")}
+	w.must(w.Kubernetes.Disable(t.Context(), target, "ingress")) // by hand
+	w.saves("one")
+	w.restores("one")
+	if enabled, err := w.Kubernetes.Enabled(t.Context(), target); err != nil || enabled["ingress"] {
+		t.Errorf("after the restore the addons are %v, error %v; want none", enabled, err)
 	}
 }

@@ -57,9 +57,10 @@ func (s *start) plan() Plan {
 	add(!watched, s.services())
 	add(s.seen.agent != nil && !rekeyed && s.told() != s.config.AutoPause.Duration(), s.autoPause())
 	add(s.wantsContext(), s.context())
-	add((!works || !watched) && !s.options.NoWait, s.wait())
-	for _, addon := range s.config.Addons {
-		add(!s.seen.enabled[addon], s.addon(addon))
+	lacking := slices.DeleteFunc(slices.Clone(s.config.Addons), func(addon string) bool { return s.seen.enabled[addon] })
+	add((!works || !watched) && !s.options.NoWait, s.wait(lacking...))
+	for _, addon := range lacking {
+		add(true, s.addon(addon))
 	}
 	return plan
 }
@@ -338,7 +339,8 @@ func (s *start) context() Step {
 	}
 }
 
-func (s *start) wait() Step {
+// wait has early a look at addons whose steps come later.
+func (s *start) wait(addons ...string) Step {
 	return Step{
 		ID: "wait", Text: "Wait until the cluster is usable", Why: "start returns when node and DNS answer",
 		Do: func(ctx context.Context, report Report) error {
@@ -347,7 +349,7 @@ func (s *start) wait() Step {
 				return err
 			}
 			if s.resumed {
-				s.early = s.enableEarly(ctx)
+				s.early = s.enableEarly(ctx, addons)
 			}
 			if s.options.WaitTimeout > 0 {
 				var cancel context.CancelFunc

@@ -165,14 +165,7 @@ func (s *session) snapshots(address string) {
 	// The first snapshot's cluster counts on when it is restored, and may well be further then than this one is now.
 	later := s.count()
 	s.timed("snapshot save, a second one", "snapshot", "save", "after")
-	var list []struct {
-		Name, KubernetesVersion, Description string
-		Size                                 int64
-		Running                              bool
-	}
-	if err := json.Unmarshal([]byte(s.run("snapshot", "list", "-o", "json")), &list); err != nil {
-		s.t.Fatal(err)
-	}
+	list := s.listed()
 	if len(list) != 2 || list[0].Name != "before" || !list[0].Running || list[0].Size < 100<<20 || list[0].KubernetesVersion != "v1.37.2" || list[0].Description != "all is old" {
 		s.t.Errorf("the list is %+v", list)
 	}
@@ -195,6 +188,23 @@ func (s *session) snapshots(address string) {
 	s.meowIsBack(address)
 	s.run("snapshot", "delete", "after")
 	s.run("kubectl", "delete", "pod", "counter", "--wait=true", "--grace-period=1")
+}
+
+// saved is a snapshot as `snapshot list` tells of it.
+type saved struct {
+	Name, KubernetesVersion, Description string
+	Size                                 int64
+	Running                              bool
+}
+
+// listed are the snapshots.
+func (s *session) listed() []saved {
+	s.t.Helper()
+	var list []saved
+	if err := json.Unmarshal([]byte(s.run("snapshot", "list", "-o", "json")), &list); err != nil {
+		s.t.Fatal(err)
+	}
+	return list
 }
 
 // pauses halts the machine and lets it go on.

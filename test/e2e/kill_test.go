@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -87,8 +86,8 @@ func (k killing) round(number int) {
 	case "save":
 		args = []string{"snapshot", "save", fmt.Sprintf("s%d", number)}
 	case "restore":
-		names := k.listed()
-		name := names[k.random.IntN(len(names))]
+		list := k.listed()
+		name := list[k.random.IntN(len(list))].Name
 		args = []string{"snapshot", "restore", name}
 		may = append(may, k.snapshots[name])
 	}
@@ -105,19 +104,19 @@ func (k killing) round(number int) {
 		k.t.Errorf("round %d: the cluster has the number %d, want one of %v", number, got, may)
 	}
 	k.counts(0)
-	listed := k.listed()
+	list := k.listed()
 	for name := range k.snapshots {
-		if !slices.Contains(listed, name) {
+		if !slices.ContainsFunc(list, func(one saved) bool { return one.Name == name }) {
 			k.t.Errorf("round %d: snapshot %s is gone", number, name)
 		}
 	}
-	for _, name := range listed {
-		if _, known := k.snapshots[name]; !known {
-			k.snapshots[name] = number
+	for _, one := range list {
+		if _, known := k.snapshots[one.Name]; !known {
+			k.snapshots[one.Name] = number
 		}
 	}
-	if len(listed) > 3 { // each takes as much of the disk as the guest's memory
-		name := listed[k.random.IntN(len(listed))]
+	if len(list) > 3 { // each takes as much of the disk as the guest's memory
+		name := list[k.random.IntN(len(list))].Name
 		k.run("snapshot", "delete", name)
 		delete(k.snapshots, name)
 	}
@@ -163,18 +162,4 @@ func (k killing) noted() int {
 		k.t.Fatal(err)
 	}
 	return number
-}
-
-// listed are the names of the snapshots.
-func (k killing) listed() []string {
-	k.t.Helper()
-	var list []struct{ Name string }
-	if err := json.Unmarshal([]byte(k.run("snapshot", "list", "-o", "json")), &list); err != nil {
-		k.t.Fatal(err)
-	}
-	var names []string
-	for _, one := range list {
-		names = append(names, one.Name)
-	}
-	return names
 }
