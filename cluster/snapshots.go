@@ -94,6 +94,10 @@ func (m *Manager) SaveSnapshot(ctx context.Context, o SaveOptions, sink Sink) (S
 		return Snapshot{}, err
 	}
 	var saved drivers.Snapshot
+	before, err := vm.State(ctx)
+	if err != nil {
+		return Snapshot{}, wrap(fail.MachineFailed, err, "save snapshot %s of cluster %s", o.Name, o.Profile)
+	}
 	step := Event{Profile: o.Profile, Step: "snapshot", Index: 1, Steps: 1, Text: "Save snapshot " + o.Name + " of cluster " + o.Profile}
 	err = inStep(step, sink, func() error {
 		quiesce := func(ctx context.Context) (release func()) { return m.quiesce(ctx, vm, m.target(c)) }
@@ -102,9 +106,21 @@ func (m *Manager) SaveSnapshot(ctx context.Context, o SaveOptions, sink Sink) (S
 			return fail.New(fail.SnapshotExists, "save snapshot "+o.Name, "cluster %s has one of that name", o.Profile).
 				WithNext("skiff snapshot delete -p %s %s", o.Profile, o.Name)
 		}
-		return wrap(fail.MachineFailed, err, "save snapshot %s of cluster %s", o.Name, o.Profile)
+		return ended(ctx, vm, before, o.Profile, wrap(fail.MachineFailed, err, "save snapshot %s of cluster %s", o.Name, o.Profile))
 	})
 	return snapshotOf(saved), err
+}
+
+// ended adds to the failure of a machine that it has ended meanwhile, where it has, and what helps.
+func ended(ctx context.Context, vm machine.Machine, before machine.State, profile string, err error) error {
+	failed, ok := errors.AsType[*fail.Error](err)
+	if !ok || failed.ID != fail.MachineFailed || before == machine.Stopped {
+		return err
+	}
+	if now, missing := vm.State(ctx); missing != nil || now != machine.Stopped {
+		return err
+	}
+	return failed.WithHint("The machine has ended meanwhile. Nothing on its disk is lost: it boots from there.").WithNext("skiff start -p %s", profile)
 }
 
 // snapshotOf is a machine's snapshot as one of its cluster.

@@ -14,6 +14,7 @@ import (
 	"github.com/skiff-k8s/skiff/drivers"
 	"github.com/skiff-k8s/skiff/drivers/fake"
 	"github.com/skiff-k8s/skiff/fail"
+	"github.com/skiff-k8s/skiff/machine"
 )
 
 // suspended expects a stopped cluster whose memory is kept, or is not.
@@ -430,6 +431,35 @@ func TestSnapshotRefusals(t *testing.T) {
 			t.Errorf("%s: got error %v, want %s", test.name, test.err, test.id)
 		}
 	}
+	if got := w.status(); got != allWell {
+		t.Errorf("status: got %q, want %q", got, allWell)
+	}
+}
+
+// mortal is a Kubernetes whose machine ends when it is to stand still.
+type mortal struct{ clustertest.Kubernetes }
+
+func (mortal) Quiesce(_ context.Context, m machine.Runner, _ cluster.Target) (release func(), err error) {
+	return func() {}, m.(*fake.Machine).Crash()
+}
+
+func TestMachineEndsInSave(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.starts(w.options())
+	w.Kubernetes, w.driver = mortal{}, fake.Options{Failures: map[fake.Op]fake.Failure{fake.SaveSnapshot: {}}}
+	_, err := w.SaveSnapshot(t.Context(), cluster.SaveOptions{Profile: "dev", Name: "one"}, w.sink)
+	failed, ok := errors.AsType[*fail.Error](err)
+	if !ok || failed.ID != fail.MachineFailed || failed.Next != "skiff start -p dev" {
+		t.Errorf("got error %+v, want %s and the command that mends it", failed, fail.MachineFailed)
+	}
+	w.Kubernetes = clustertest.Kubernetes{}
+	_, err = w.SaveSnapshot(t.Context(), cluster.SaveOptions{Profile: "dev", Name: "one"}, w.sink)
+	if failed, ok := errors.AsType[*fail.Error](err); !ok || failed.Next != "" {
+		t.Errorf("of a machine that was stopped before: got error %+v, want no word of its end", failed)
+	}
+	w.driver = fake.Options{}
+	w.starts(w.options())
 	if got := w.status(); got != allWell {
 		t.Errorf("status: got %q, want %q", got, allWell)
 	}

@@ -109,7 +109,8 @@ const (
 // fingerprint of the certificates, $6 the file that has it. Those who use certificates are ended, and started again by
 // the kubelet and by systemd. They are killed: an API server that is told to end waits for minutes for an etcd that has ended
 // before it, and a crash costs none of them anything. The file is written last, so that none of it is left out when it is cut
-// off. On a machine that has booted the controllers are put aside, as by deferScript. The server of systemd-resolved is of no
+// off. What stands still without anyone left to let it go on (see Quiesce) does, which are the control groups after $6. On a
+// machine that has booted the controllers are put aside, as by deferScript. The server of systemd-resolved is of no
 // use to pods: its address is one of theirs (kubeadm does the same, app/componentconfigs, isServiceActive).
 const pushScript = `set -e
 read -r done 2>/dev/null <"$2" || done=
@@ -124,6 +125,8 @@ if [ "$done" = "$1" ]; then
 		done
 		echo "$4" >"$6"
 	fi
+	shift 6
+	` + thawScript + `
 	cd /etc/kubernetes/manifests
 	if ! grep -qsx kube-apiserver /proc/[0-9]*/comm; then
 		for f in kube-controller-manager.yaml kube-scheduler.yaml; do [ ! -e "$f" ] || mv "$f" ../skiff/; done
@@ -156,7 +159,8 @@ func (u *up) push(ctx context.Context) (found, error) {
 		return fresh, u.failed(fail.ProvisionFailed, "push", "push keys and configuration", err, nil)
 	}
 	var output bytes.Buffer
-	err = u.output(ctx, "push", bytes.NewReader(packed), &output, pushScript, u.fingerprint(), doneFile, beganFile, u.pki.Fingerprint(), criSocket, certificatesFile)
+	args := append([]string{u.fingerprint(), doneFile, beganFile, u.pki.Fingerprint(), criSocket, certificatesFile}, frozenGroups()...)
+	err = u.output(ctx, "push", bytes.NewReader(packed), &output, pushScript, args...)
 	return found(strings.TrimSpace(output.String())), err
 }
 

@@ -10,6 +10,9 @@ import (
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -167,6 +170,31 @@ func TestUpOnBootedMachine(t *testing.T) {
 	}
 	if !slices.Equal(g.commands, []string{"push", "controllers"}) {
 		t.Errorf("got commands %q, want the push, and then the controllers", g.commands)
+	}
+}
+
+// TestPushScriptThaws: whoever was to let a machine's control groups go on may be gone.
+func TestPushScriptThaws(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	at := func(path string) string { return filepath.Join(dir, path) }
+	for path, text := range map[string]string{
+		"etc/skiff/done": "cluster\n", "etc/skiff/certificates": "keys\n", "etc/manifests/kube-scheduler.yaml": "",
+		"cgroup/pods/cgroup.freeze": "1", "bin/systemctl": "#!/bin/sh\n",
+	} {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(at(path)), 0o700), os.WriteFile(at(path), []byte(text), 0o700)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	script := strings.NewReplacer("/sys/fs/cgroup", at("cgroup"), "/etc/kubernetes", at("etc"), "/proc/", at("proc/")).Replace(pushScript)
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", script, "sh", "cluster", at("etc/skiff/done"), at("etc/skiff/began"), "keys", "socket", at("etc/skiff/certificates"), "pods", "none")
+	cmd.Env = append(os.Environ(), "PATH="+at("bin")+":"+os.Getenv("PATH"))
+	out, err := cmd.Output()
+	if got := strings.TrimSpace(string(out)); err != nil || found(got) != booted { // as nothing of that name runs here
+		t.Errorf("got %q and error %v, want %q", got, err, booted)
+	}
+	if got, err := os.ReadFile(at("cgroup/pods/cgroup.freeze")); err != nil || strings.TrimSpace(string(got)) != "0" {
+		t.Errorf("the control group has %q, error %v, want it to go on", got, err)
 	}
 }
 
