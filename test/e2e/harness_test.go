@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -28,6 +29,9 @@ type session struct {
 	kubeconfig string
 	artifacts  string
 	phases     []phase
+	failure    string   // of the command that ended the test
+	evidence   []string // patterns of files outside of home that tell why a test failed
+	end        func()   // keeps what tells why the test failed, deletes the clusters and the home; the first call does
 }
 
 // phase is how long one thing took.
@@ -90,15 +94,19 @@ func newSession(t *testing.T) *session {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build skiff: %v\n%s", err, out)
 	}
-	t.Cleanup(func() {
+	s.end = sync.OnceFunc(func() {
 		if t.Failed() {
 			s.keepArtifacts()
 		}
 		s.report()
+		if s.failure != "" {
+			t.Logf("the failure was: %s", s.failure) // once more, as the end of a long log is what is read first
+		}
 		_, _ = s.try(context.Background(), "delete", "--all")
 		_, _ = s.try(context.Background(), "spare", "delete")
 		_ = os.RemoveAll(dir)
 	})
+	t.Cleanup(s.end)
 	return s
 }
 
@@ -123,7 +131,8 @@ func (s *session) code(want int, args ...string) output {
 		s.t.Fatalf("skiff %s: %v", strings.Join(args, " "), err)
 	}
 	if out.code != want {
-		s.t.Fatalf("skiff %s: exit code %d, want %d\nstdout:\n%s\nstderr:\n%s", strings.Join(args, " "), out.code, want, out.stdout, out.stderr)
+		s.failure = fmt.Sprintf("skiff %s: exit code %d, want %d\nstdout:\n%s\nstderr:\n%s", strings.Join(args, " "), out.code, want, out.stdout, out.stderr)
+		s.t.Fatal(s.failure)
 	}
 	return out
 }
@@ -241,8 +250,9 @@ func (s *session) keepArtifacts() {
 		}
 		_ = os.WriteFile(filepath.Join(s.artifacts, name), []byte(text), 0o600)
 	}
-	for _, pattern := range []string{"logs/*", "nodes/*/*.log"} {
-		files, _ := filepath.Glob(filepath.Join(s.home, "state", "clusters", "*", pattern))
+	clusters := filepath.Join(s.home, "state", "clusters", "*")
+	for _, pattern := range append([]string{filepath.Join(clusters, "logs", "*"), filepath.Join(clusters, "nodes", "*", "*.log")}, s.evidence...) {
+		files, _ := filepath.Glob(pattern)
 		for _, file := range files {
 			if content, err := os.ReadFile(file); err == nil {
 				_ = os.WriteFile(filepath.Join(s.artifacts, filepath.Base(file)), content, 0o600)

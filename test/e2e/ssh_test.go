@@ -3,9 +3,12 @@
 package e2e
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
+	"io"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -117,6 +120,37 @@ func (e *elsewhere) sh(lines string) string {
 	return string(result.Stdout)
 }
 
+// tellProcessors writes to a log what QEMU knows of the machine: where its processors are tells a guest that hangs from one that
+// nobody can reach.
+func (e *elsewhere) tellProcessors() {
+	conn, err := net.Dial("unix", filepath.Join(e.spec.Dir, "qmp.sock"))
+	if err != nil {
+		e.t.Log(err)
+		return
+	}
+	defer func() { _ = conn.Close() }()
+	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	commands := []string{`{"execute": "qmp_capabilities"}`}
+	for _, command := range []string{"info status", "info registers -a", "info network", "info registers -a"} {
+		commands = append(commands, `{"execute": "human-monitor-command", "arguments": {"command-line": "`+command+`"}}`)
+	}
+	if _, err := io.WriteString(conn, strings.Join(commands, "\n")); err != nil {
+		e.t.Log(err)
+		return
+	}
+	said, lines := "", bufio.NewScanner(conn)
+	lines.Buffer(nil, 1<<20)
+	for answers := 0; answers < len(commands) && lines.Scan(); {
+		said += strings.ReplaceAll(lines.Text(), `\r\n`, "\n") + "\n"
+		if strings.HasPrefix(lines.Text(), `{"return"`) {
+			answers++
+		}
+	}
+	if err := os.WriteFile(filepath.Join(e.spec.Dir, "processors.log"), []byte(said), 0o600); err != nil {
+		e.t.Log(err)
+	}
+}
+
 // portrait tells how the machine is: all its files, kernel settings, modules, firewall rules, network cards, mounts and
 // units. What changes by itself is left out. nft comes first, as it loads modules.
 const portrait = `nft list ruleset
@@ -191,6 +225,13 @@ func TestSSHMachine(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("HOME", home)
+	s.evidence = []string{filepath.Join(e.spec.Dir, "*.log")}
+	t.Cleanup(func() {
+		if t.Failed() {
+			e.tellProcessors()
+		}
+		s.end() // before the machine and the key go
+	})
 	at := e.spec.SSH.Address
 	start := []string{
 		"start", "--driver", "ssh", "--ssh-ip-address", at.Addr().String(), "--ssh-port", fmt.Sprint(at.Port()), "--ssh-key", key, "--ssh-user", user, "--offline",
