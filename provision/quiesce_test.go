@@ -153,8 +153,11 @@ func (m machineFiles) command(dns net.Addr) *exec.Cmd {
 	script := strings.NewReplacer(
 		"/sys/fs/cgroup", m.path("cgroup"), "/sys/class/rtc/rtc0/since_epoch", m.path("rtc"), "/proc/uptime", m.path("uptime"), "/dev/hwrng", m.path("hwrng"),
 		"/dev/urandom", m.path("urandom"), "/dev/console", m.path("console"), "'date'", "'"+m.path("date")+"'",
-		"ioctl $pool, 0x5207, 0", "1", "'S n H8 x8', 2, 53", "'S n H8 x8', 2, "+port,
+		"ioctl $pool, 0x5207, 0", "1", "syscall(227, 0, pack 'q2', $_[0], 0) == 0", "0", "'S n H8 x8', 2, 53", "'S n H8 x8', 2, "+port,
 	).Replace(sentinel)
+	if strings.Contains(script, "syscall") {
+		m.t.Fatal("the script would set the clock of this host")
+	}
 	cmd := exec.CommandContext(m.t.Context(), "perl", "-e", script, m.path("certificates"), "7f000001",
 		hex.EncodeToString([]byte("question")), hex.EncodeToString([]byte("answer")), "pods", "kubelet", "none")
 	cmd.Stderr = os.Stderr
@@ -174,6 +177,7 @@ func sleeperFiles(t *testing.T, rtc int64) machineFiles {
 	m.write("urandom", "")
 	m.write("console", "")
 	m.write("certificates", "abc\n")
+	m.write("cgroup/system.slice/cpu.idle", "0")
 	m.write("date", "#!/bin/sh\necho \"$@\" >>"+m.path("date.log")+"\n")
 	for _, group := range []string{"pods", "kubelet"} {
 		m.write("cgroup/"+group+"/cgroup.freeze", "0")
@@ -192,6 +196,9 @@ func (m machineFiles) goesOn(cmd *exec.Cmd) {
 		if got := m.read("cgroup/" + group + "/cgroup.freeze"); got != "0" {
 			m.t.Errorf("control group %s: got %q, want it to go on", group, got)
 		}
+	}
+	if got := m.read("cgroup/system.slice/cpu.idle"); got != "0" {
+		m.t.Errorf("the units of systemd have cpu.idle %s in the end, want 0", got)
 	}
 }
 
@@ -261,6 +268,9 @@ func TestSentinelWakes(t *testing.T) {
 	}
 	if pods, kubelet := m.read("cgroup/pods/cgroup.freeze"), m.read("cgroup/kubelet/cgroup.freeze"); pods != "0" || kubelet != "1" {
 		t.Errorf("frozen: pods %s, kubelet %s; want 0 and 1", pods, kubelet)
+	}
+	if idle, script := m.read("cgroup/system.slice/cpu.idle"), m.read("cgroup/cgroup.procs"); idle != "1" || script != strconv.Itoa(cmd.Process.Pid) {
+		t.Errorf("the units of systemd have cpu.idle %s, want 1; process %s has left them, want %d", idle, script, cmd.Process.Pid)
 	}
 	if _, err := dns.WriteTo([]byte("no"), from); err != nil {
 		t.Fatal(err)

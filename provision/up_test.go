@@ -180,7 +180,7 @@ func TestPushScriptThaws(t *testing.T) {
 	at := func(path string) string { return filepath.Join(dir, path) }
 	for path, text := range map[string]string{
 		"etc/skiff/done": "cluster\n", "etc/skiff/certificates": "keys\n", "etc/manifests/kube-scheduler.yaml": "",
-		"cgroup/pods/cgroup.freeze": "1", "bin/systemctl": "#!/bin/sh\n",
+		"cgroup/pods/cgroup.freeze": "1", "cgroup/system.slice/cpu.idle": "1", "bin/systemctl": "#!/bin/sh\n",
 	} {
 		if err := errors.Join(os.MkdirAll(filepath.Dir(at(path)), 0o700), os.WriteFile(at(path), []byte(text), 0o700)); err != nil {
 			t.Fatal(err)
@@ -193,8 +193,10 @@ func TestPushScriptThaws(t *testing.T) {
 	if got := strings.TrimSpace(string(out)); err != nil || found(got) != booted { // as nothing of that name runs here
 		t.Errorf("got %q and error %v, want %q", got, err, booted)
 	}
-	if got, err := os.ReadFile(at("cgroup/pods/cgroup.freeze")); err != nil || strings.TrimSpace(string(got)) != "0" {
-		t.Errorf("the control group has %q, error %v, want it to go on", got, err)
+	for _, file := range []string{"cgroup/pods/cgroup.freeze", "cgroup/system.slice/cpu.idle"} {
+		if got, err := os.ReadFile(at(file)); err != nil || strings.TrimSpace(string(got)) != "0" {
+			t.Errorf("%s has %q, error %v, want 0", file, got, err)
+		}
 	}
 }
 

@@ -71,7 +71,7 @@ func TestWake(t *testing.T) {
 // tells the fingerprint.
 func TestWakeScript(t *testing.T) {
 	t.Parallel()
-	script := strings.NewReplacer("/sys/class/rtc/rtc0/since_epoch", filepath.Join(t.TempDir(), "none"), "/dev/urandom", "/dev/null").Replace(wakeScript)
+	script := strings.NewReplacer("/sys/class/rtc/rtc0/since_epoch", filepath.Join(t.TempDir(), "none"), "/dev/urandom", "/dev/null", "/sys/fs/cgroup", t.TempDir()).Replace(wakeScript)
 	file := filepath.Join(t.TempDir(), "certificates")
 	for _, want := range []string{"", "abc"} {
 		if want != "" {
