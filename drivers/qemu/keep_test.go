@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -360,12 +359,8 @@ func TestDamagedSnapshot(t *testing.T) {
 	}
 }
 
-// Variables of the tests of kills: what a process that is going to be killed does, and to what.
-const (
-	driveVariable = "SKIFF_TEST_DRIVES"
-	killsVariable = "SKIFF_TEST_KILLS" // how many rounds; default 100 with a stand-in; real guests only when it is set
-	seedVariable  = "SKIFF_TEST_SEED"  // repeats a run
-)
+// driveVariable says what a process that is going to be killed does, and to what.
+const driveVariable = "SKIFF_TEST_DRIVES"
 
 // driven is the work of a process that is going to be killed.
 type driven struct {
@@ -430,6 +425,7 @@ type killing struct {
 // on with a memory that is not of its disk.
 func TestKilled(t *testing.T) {
 	t.Parallel()
+	rounds, random := drivertest.Kills(t, 100)
 	spec := testSpec(t)
 	spec.MemoryMiB = 256
 	o := driven{Spec: spec, QEMU: playing(t, works), QEMUImg: playing(t, image)}
@@ -441,14 +437,12 @@ func TestKilled(t *testing.T) {
 		t.Helper()
 		notStale(t, k.m, op)
 	}
-	k.run(t)
+	k.run(t, rounds, random)
 }
 
 // TestRealKilled does the same to a real guest. Its memory and its disk have a number each.
 func TestRealKilled(t *testing.T) {
-	if os.Getenv(killsVariable) == "" {
-		t.Skipf("set %s to kill a real guest as often", killsVariable)
-	}
+	rounds, random := drivertest.Kills(t, 0)
 	drivertest.Image(t)
 	spec := realSpec(t)
 	o := driven{Spec: spec, Memory: filepath.Join(t.TempDir(), "accelerator.json")}
@@ -482,22 +476,12 @@ func TestRealKilled(t *testing.T) {
 			t.Errorf("after %q was killed, the guest has on its disk and in memory %q", op, numbers)
 		}
 	}
-	k.run(t)
+	k.run(t, rounds, random)
 }
 
-// run kills as often as the variable says, or else a hundred times.
-func (k killing) run(t *testing.T) {
+// run kills so often.
+func (k killing) run(t *testing.T, rounds int, random *rand.Rand) {
 	t.Helper()
-	rounds, err := strconv.Atoi(os.Getenv(killsVariable))
-	if err != nil {
-		rounds = 100
-	}
-	seed, err := strconv.ParseUint(os.Getenv(seedVariable), 10, 64)
-	if err != nil {
-		seed = rand.Uint64()
-	}
-	t.Logf("%s=%d %s=%d", killsVariable, rounds, seedVariable, seed)
-	random := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // it must be repeatable, not secret
 	created(t, k.m.driver, k.Spec)
 	k.ready(t, 0, false)
 	if _, err := k.m.SaveSnapshot(t.Context(), "base", []byte("base"), nil); err != nil {

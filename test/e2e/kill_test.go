@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"os/exec"
 	"slices"
 	"strconv"
@@ -14,31 +13,20 @@ import (
 	"syscall"
 	"testing"
 	"time"
-)
 
-// killsVariable says how often TestKills kills, and seedVariable repeats a run of it.
-const (
-	killsVariable = "SKIFF_TEST_KILLS"
-	seedVariable  = "SKIFF_TEST_SEED"
+	"github.com/skiff-k8s/skiff/drivers/drivertest"
 )
 
 // TestKills ends skiff, the agent or QEMU with SIGKILL at random moments of what keeps memory or goes on from it. After that the
 // next start works, with the number that was noted last in the cluster, or where a snapshot was being restored with that of the
 // snapshot; and no snapshot is lost.
 func TestKills(t *testing.T) {
-	rounds, err := strconv.Atoi(os.Getenv(killsVariable))
-	if err != nil {
-		if testing.Short() {
-			t.Skip("not with -short: a cluster that lost its QEMU boots for minutes")
-		}
-		rounds = 8
+	usual := 8
+	if testing.Short() {
+		usual = 0
 	}
-	seed, err := strconv.ParseUint(os.Getenv(seedVariable), 10, 64)
-	if err != nil {
-		seed = rand.Uint64()
-	}
-	t.Logf("%s=%d %s=%d", killsVariable, rounds, seedVariable, seed)
-	k := killing{session: newSession(t), random: rand.New(rand.NewPCG(seed, 0)), snapshots: map[string]int{}} //nolint:gosec // it must be repeatable, not secret
+	rounds, random := drivertest.Kills(t, usual)
+	k := killing{session: newSession(t), random: random, snapshots: map[string]int{}}
 	k.timed("start, cold", "start", "--offline")
 	k.run("kubectl", "create", "configmap", "noted", "--from-literal=number=0")
 	k.apply(counterPod())
