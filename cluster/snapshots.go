@@ -260,9 +260,13 @@ func (s *start) restore(snapshot drivers.Snapshot) Step {
 		Text: fmt.Sprintf("Put machine %s back to snapshot %s", s.config.Profile, snapshot.Name),
 		Why:  "it was asked for; what the cluster is now is lost",
 		Do: func(ctx context.Context, _ Report) error {
-			_, _, able, err := s.snapshotter(s.config.Profile)
+			vm, err := s.reached() // it may keep what makes the next steps quicker
 			if err != nil {
 				return err
+			}
+			able, ok := vm.(drivers.Snapshotter)
+			if !ok {
+				return errors.New("its driver cannot make snapshots")
 			}
 			if err := able.RestoreSnapshot(ctx, snapshot.Name); err != nil {
 				return wrap(fail.MachineFailed, err, "restore snapshot %s of cluster %s", snapshot.Name, s.config.Profile)

@@ -116,12 +116,15 @@ func (s *start) resume(moved bool) Step {
 			if took && s.spare == nil { // as the step that was to take it has said
 				return s.bootAgain(ctx, report)
 			}
-			vm, spec, err := s.machine(s.config)
+			vm, err := s.reached()
 			if err != nil {
 				return err
 			}
-			s.vm = vm
 			if err := s.save(s.config); err != nil {
+				return err
+			}
+			spec, err := s.spec(s.config)
+			if err != nil {
 				return err
 			}
 			s.tellSpeed(ctx, spec.Image)

@@ -325,6 +325,50 @@ func TestForeignQEMU(t *testing.T) {
 	wantState(t, m, machine.Running)
 }
 
+// TestRestoredMemoryIsUsedAgain: a guest that is put back while it runs gets the memory that it had, with the content of then.
+func TestRestoredMemoryIsUsedAgain(t *testing.T) {
+	t.Parallel()
+	m := started(t, newDriver(t, works, t.TempDir()))
+	memory := func() os.FileInfo {
+		p, err := m.process(t.Context())
+		if err != nil || p == nil {
+			t.Fatalf("no QEMU runs, error %v", err)
+		}
+		defer p.release()
+		file, err := openMemory(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = file.Close() }()
+		info, err := file.Stat()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info
+	}
+	for _, do := range []func() error{
+		func() error { _, err := m.SaveSnapshot(t.Context(), "a", nil, nil); return err },
+		func() error { return m.Suspend(t.Context()) },
+		func() error { return m.Resume(t.Context()) },
+	} {
+		if err := do(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := memory()
+	if err := errors.Join(m.RestoreSnapshot(t.Context(), "a"), m.Resume(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	if !os.SameFile(before, memory()) {
+		t.Error("a new memory was filled")
+	}
+	notStale(t, m, "the restore")
+	m.spec.MemoryMiB++ // nobody knows any more what QEMU has open there
+	if err := m.RestoreSnapshot(t.Context(), "a"); err != nil || m.left != nil {
+		t.Errorf("RestoreSnapshot of a foreign QEMU: error %v, memory %v; want neither", err, m.left)
+	}
+}
+
 // TestDamagedSnapshot: one that cannot be read is listed, does no harm to others, and can be deleted.
 func TestDamagedSnapshot(t *testing.T) {
 	t.Parallel()

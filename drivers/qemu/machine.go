@@ -33,6 +33,7 @@ type Machine struct {
 	driver *Driver
 	spec   machine.Spec
 	files  files
+	left   *os.File // the memory of the QEMU that a restore has ended; nil: none was
 }
 
 func (d *Driver) machine(spec machine.Spec) *Machine {

@@ -1,9 +1,11 @@
 package qemu
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,10 +21,13 @@ func memoryArgs(mib int) []string {
 // memoryStays says why a guest's memory cannot outlive its QEMU here.
 func memoryStays() error { return nil }
 
+// memoryLabel is what the system calls a guest's memory in lists of open files.
+const memoryLabel = "skiff guest memory"
+
 // newMemory makes an empty memory. It is a file that has no name and lies in the host's memory (memfd_create(2)), so the
 // kernel never writes it to a disk, and nothing is left of it when the last process that has it open ends.
 func newMemory(size int64) (*os.File, error) {
-	fd, err := unix.MemfdCreate("skiff guest memory", unix.MFD_CLOEXEC)
+	fd, err := unix.MemfdCreate(memoryLabel, unix.MFD_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("make the guest's memory: %w", err)
 	}
@@ -34,9 +39,13 @@ func newMemory(size int64) (*os.File, error) {
 	return memory, nil
 }
 
-// openMemory opens the memory of the guest that a QEMU runs.
+// openMemory opens the memory of the guest that a QEMU runs, to read and to write.
 func openMemory(p *process) (*os.File, error) {
-	memory, err := os.Open(fmt.Sprintf("/proc/%d/fd/3", p.id))
+	name := fmt.Sprintf("/proc/%d/fd/3", p.id)
+	if to, err := os.Readlink(name); err != nil || !strings.HasPrefix(to, "/memfd:"+memoryLabel) {
+		return nil, fmt.Errorf("open the guest's memory: %w", cmp.Or(err, errors.New("it is "+to)))
+	}
+	memory, err := os.OpenFile(name, os.O_RDWR, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open the guest's memory: %w", err)
 	}

@@ -65,12 +65,16 @@ func TestMemory(t *testing.T) {
 	if !bytes.Equal(content(t, kept), content(t, guest)) {
 		t.Error("the copy differs from the memory")
 	}
-	fresh := memoryFile(t, nil)
-	if err := loadMemory(t.Context(), fresh, kept, testMemory, sumsOf(again.bytes())); err != nil {
-		t.Errorf("loadMemory: %v", err)
-	}
-	if !bytes.Equal(content(t, fresh), content(t, guest)) {
-		t.Error("what was loaded differs from the memory")
+	for name, to := range map[string]*os.File{
+		"a new memory":                           memoryFile(t, nil),
+		"one that has other pages, and the same": memoryFile(t, map[int64]byte{0: 1, 300: 9, 600: 5, 900: 8}),
+	} {
+		if err := loadMemory(t.Context(), to, kept, testMemory, sumsOf(again.bytes())); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if !bytes.Equal(content(t, to), content(t, guest)) {
+			t.Errorf("%s: what was loaded differs from the memory", name)
+		}
 	}
 }
 

@@ -280,7 +280,7 @@ func (m *Machine) restore(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := m.endProcess(ctx); err != nil {
+	if err := m.endProcess(ctx, kept.Memory); err != nil {
 		return err
 	}
 	// From here on it is done to the end: half way there is neither the old state nor the new one, only its disk.
@@ -307,14 +307,27 @@ func (m *Machine) restore(ctx context.Context, name string) error {
 	return nil
 }
 
-// endProcess ends QEMU without asking the guest, if one runs.
-func (m *Machine) endProcess(ctx context.Context) error {
+// endProcess ends QEMU without asking the guest, if one runs. Its memory is left for the one that goes on from next.
+func (m *Machine) endProcess(ctx context.Context, next *memory) error {
 	p, err := m.process(ctx)
 	if err != nil || p == nil {
 		return err
 	}
 	defer p.release()
-	return m.quit(ctx, p)
+	var left *os.File
+	if next != nil {
+		if _, err := m.sameArguments(p); err == nil {
+			left, _ = openMemory(p) // a new one does as well
+		}
+	}
+	if err := m.quit(ctx, p); err != nil {
+		if left != nil {
+			_ = left.Close()
+		}
+		return err
+	}
+	m.left = left
+	return nil
 }
 
 // DeleteSnapshot removes the snapshot's memory, and its part of the disk as far as nothing else stands on it.

@@ -302,7 +302,7 @@ func (m *Machine) resumeKept(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	memory, err := newMemory(kept.Memory.Bytes)
+	memory, err := m.emptyOrLeft(kept.Memory.Bytes)
 	if err != nil {
 		return err
 	}
@@ -348,6 +348,20 @@ func (m *Machine) resumeKept(ctx context.Context) error {
 		_ = os.RemoveAll(dir) // without a manifest it is nothing, and the next suspension removes it too
 	}
 	return err
+}
+
+// emptyOrLeft returns a memory to be filled: the one that a restore has left where its size is right, or else a new one.
+func (m *Machine) emptyOrLeft(size int64) (*os.File, error) {
+	left := m.left
+	m.left = nil
+	if left == nil {
+		return newMemory(size)
+	}
+	if info, err := left.Stat(); err != nil || info.Size() != size {
+		_ = left.Close()
+		return newMemory(size)
+	}
+	return left, nil
 }
 
 // loadKept fills a new memory with what was kept.

@@ -123,7 +123,7 @@ func (e *elsewhere) sh(lines string) string {
 // tellProcessors writes to a log what QEMU knows of the machine: where its processors are tells a guest that hangs from one that
 // nobody can reach.
 func (e *elsewhere) tellProcessors() {
-	conn, err := net.Dial("unix", filepath.Join(e.spec.Dir, "qmp.sock"))
+	conn, err := (&net.Dialer{}).DialContext(context.WithoutCancel(e.t.Context()), "unix", filepath.Join(e.spec.Dir, "qmp.sock"))
 	if err != nil {
 		e.t.Log(err)
 		return
