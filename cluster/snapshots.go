@@ -98,6 +98,7 @@ func (m *Manager) SaveSnapshot(ctx context.Context, o SaveOptions, sink Sink) (S
 	if err != nil {
 		return Snapshot{}, wrap(fail.MachineFailed, err, "save snapshot %s of cluster %s", o.Name, o.Profile)
 	}
+	defer m.flush(ctx, vm, before)()
 	step := Event{Profile: o.Profile, Step: "snapshot", Index: 1, Steps: 1, Text: "Save snapshot " + o.Name + " of cluster " + o.Profile}
 	err = inStep(step, sink, func() error {
 		quiesce := func(ctx context.Context) (release func()) { return m.quiesce(ctx, vm, m.target(c)) }

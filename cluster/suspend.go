@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/skiff-k8s/skiff/drivers"
@@ -45,6 +46,20 @@ func (m *Manager) quiesce(ctx context.Context, vm machine.Machine, c Target) (re
 	}
 	_, _ = vm.Run(limited, machine.Cmd{Args: []string{"sync"}})
 	return nothing
+}
+
+// flush has the guest of a machine that runs write to its disk what it has not written yet, until end is called. So quiesce finds
+// little to do, and the connection made already, which takes an emulated guest longer than all else of it.
+func (m *Manager) flush(ctx context.Context, vm machine.Machine, state machine.State) (end func()) {
+	ctx, cancel := context.WithTimeout(ctx, quiesceLimit)
+	var task sync.WaitGroup
+	if state == machine.Running {
+		task.Go(func() { _, _ = vm.Run(ctx, machine.Cmd{Args: []string{"sync"}}) })
+	}
+	return func() {
+		cancel()
+		task.Wait()
+	}
 }
 
 // suspendQuiet keeps the memory of a machine on which Kubernetes stands still, and ends it. When that fails, all goes on.

@@ -172,21 +172,16 @@ func (m *Machine) saveRunning(ctx context.Context, p *process, name string, note
 	return stood, settle(m.files.snapshot(name))
 }
 
-// copyAhead copies the memory while the guest goes on, until little changes between two times.
+// copyAhead copies the memory while the guest goes on. A second time would cost nearly as much, only to compare, and leave as much
+// again to be copied while the guest stands still.
 func (m *Machine) copyAhead(ctx context.Context, p *process, to *os.File) error {
 	from, err := openMemory(p)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = from.Close() }()
-	const rounds, little = 2, 64 << 20 // bytes
-	for range rounds {
-		_, written, err := copyMemory(ctx, to, from, m.memoryBytes())
-		if err != nil || written <= little {
-			return err
-		}
-	}
-	return nil
+	_, _, err = copyMemory(ctx, to, from, m.memoryBytes())
+	return err
 }
 
 // saveFrozen makes the guest stand still, gives its disk a new layer, and completes the copy of its memory. The caller
