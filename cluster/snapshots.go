@@ -57,11 +57,16 @@ func (m *Manager) snapshotter(profile string) (config.Cluster, machine.Machine, 
 	if err != nil {
 		return c, nil, nil, err
 	}
-	able, ok := vm.(drivers.Snapshotter)
-	if !ok {
-		return c, nil, nil, cannot("use snapshots of cluster "+profile, "make snapshots", "qemu")
+	able, err := snapshots(vm, profile)
+	return c, vm, able, err
+}
+
+// snapshots refuses a machine that cannot have them.
+func snapshots(vm machine.Machine, profile string) (drivers.Snapshotter, error) {
+	if able, ok := vm.(drivers.Snapshotter); ok {
+		return able, nil
 	}
-	return c, vm, able, nil
+	return nil, cannot("use snapshots of cluster "+profile, "make snapshots", "qemu")
 }
 
 // SaveOptions says what to save.
@@ -261,13 +266,13 @@ func (s *start) restore(snapshot drivers.Snapshot) Step {
 		Text: fmt.Sprintf("Put machine %s back to snapshot %s", s.config.Profile, snapshot.Name),
 		Why:  "it was asked for; what the cluster is now is lost",
 		Do: func(ctx context.Context, _ Report) error {
-			vm, err := s.reached() // it may keep what makes the next steps quicker
+			vm, err := s.reached()
 			if err != nil {
 				return err
 			}
-			able, ok := vm.(drivers.Snapshotter)
-			if !ok {
-				return errors.New("its driver cannot make snapshots")
+			able, err := snapshots(vm, s.config.Profile)
+			if err != nil {
+				return err
 			}
 			if err := able.RestoreSnapshot(ctx, snapshot.Name); err != nil {
 				return wrap(fail.MachineFailed, err, "restore snapshot %s of cluster %s", snapshot.Name, s.config.Profile)

@@ -131,20 +131,19 @@ func (s *start) resume(moved bool) Step {
 			if took && s.spare == nil { // as the step that was to take it has said
 				return s.bootAgain(ctx, report)
 			}
-			vm, err := s.reached()
+			vm, spec, err := s.machine(s.config)
 			if err != nil {
 				return err
+			}
+			if s.vm == nil { // the handle of a step before may keep what makes this one quicker
+				s.vm = vm
 			}
 			if err := s.save(s.config); err != nil {
 				return err
 			}
-			spec, err := s.spec(s.config)
-			if err != nil {
-				return err
-			}
 			s.tellSpeed(ctx, spec.Image)
 			if moved {
-				if kept, err := suspended(ctx, vm); err != nil {
+				if kept, err := suspended(ctx, s.vm); err != nil {
 					return err
 				} else if !kept { // as the step before has said
 					return s.bootAgain(ctx, report)
