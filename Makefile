@@ -11,10 +11,12 @@ SHELL := /bin/bash
 #   mmdebstrap busybox-static cpio kmod     root file system and initrd of the guest image
 #   e2fsprogs zstd xz-utils                 its file system, and the compressed files inside it
 #   libseccomp-dev pkg-config gcc libc6-dev runc, and the race detector of the tests
+#   dpkg-dev meson ninja-build libfdt-dev libglib2.0-dev libpixman-1-dev   the QEMU of the guest image, from Debian's source
 #   openssh-client curl ca-certificates     reaching guests and web pages by hand and in tests
 #   libvirt-daemon-system libvirt-clients libvirt-daemon-driver-qemu dnsmasq-base   tests of the driver for libvirt
 DEBIAN_PACKAGES := qemu-system-x86 qemu-utils mmdebstrap busybox-static cpio kmod e2fsprogs zstd xz-utils \
 	libseccomp-dev pkg-config gcc libc6-dev openssh-client curl ca-certificates \
+	dpkg-dev meson ninja-build libfdt-dev libglib2.0-dev libpixman-1-dev \
 	libvirt-daemon-system libvirt-clients libvirt-daemon-driver-qemu dnsmasq-base
 
 VERSION ?= $(or $(shell git describe --tags --match 'v*' --dirty 2>/dev/null),v0.0.0-dev)

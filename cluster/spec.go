@@ -42,7 +42,7 @@ func (m *Manager) spec(c config.Cluster) (machine.Spec, error) {
 			Disk:    filepath.Join(base, images.DiskName),
 			Kernel:  filepath.Join(base, images.KernelName),
 			Initrd:  filepath.Join(base, images.InitrdName),
-			Cmdline: manifest.Cmdline,
+			Cmdline: manifest.Cmdline, Emulator: manifest.Emulator(base),
 		},
 		Network: machine.Network{Socket: files.NetworkSocket(), MAC: guestMAC, Address: guestAddress, Gateway: gateway, Joined: c.NetworkAddress},
 		SSH:     machine.SSH{Address: netip.AddrPortFrom(c.Address, sshPort), User: sshUser},

@@ -151,7 +151,7 @@ func (h Host) bootable() (machine.Image, bool) {
 			Disk:    filepath.Join(folder, images.DiskName),
 			Kernel:  filepath.Join(folder, images.KernelName),
 			Initrd:  filepath.Join(folder, images.InitrdName),
-			Cmdline: manifest.Cmdline,
+			Cmdline: manifest.Cmdline, Emulator: manifest.Emulator(folder),
 		}, true
 	}
 	return machine.Image{}, false

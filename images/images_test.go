@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -58,6 +59,26 @@ func wantID(t *testing.T, err error, id fail.ID) {
 	t.Helper()
 	if !fail.Is(err, id) {
 		t.Errorf("got error %v, want one with ID %s", err, id)
+	}
+}
+
+// TestEmulator: an image's QEMU is there for hosts that can run it.
+func TestEmulator(t *testing.T) {
+	t.Parallel()
+	manifest := Manifest{Architecture: runtime.GOARCH, Files: map[string]File{"qemu/qemu-system-x86_64": {}}}
+	want := ""
+	if runtime.GOOS == "linux" {
+		want = "/base/qemu/qemu-system-x86_64"
+	}
+	if got := manifest.Emulator("/base"); got != want {
+		t.Errorf("Emulator: got %q, want %q", got, want)
+	}
+	foreign, without := manifest, manifest
+	foreign.Architecture, without.Files = "s390x", nil
+	for _, m := range []Manifest{foreign, without, {}} {
+		if got := m.Emulator("/base"); got != "" {
+			t.Errorf("Emulator of %+v: got %q, want none", m, got)
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"github.com/skiff-k8s/skiff/fail"
@@ -22,6 +23,9 @@ const (
 	InitrdName   = "initrd"
 	KubectlName  = "kubectl" // for the host, with the subcommand "convert" built in
 	MirrorName   = "mirror"  // folder: OCI image layout for the registry mirror
+	// EmulatorFolder has the program EmulatorProgram, a QEMU for hosts without hardware virtualisation, and its firmware.
+	EmulatorFolder  = "qemu"
+	EmulatorProgram = "qemu-system-x86_64"
 	// BootstrapName is the list of what the API server would create at its first start, each with its key in etcd.
 	BootstrapName = "bootstrap.json"
 )
@@ -100,6 +104,15 @@ func (m Manifest) Encode() ([]byte, error) {
 		return nil, fmt.Errorf("encode the manifest: %w", err)
 	}
 	return append(content, '\n'), nil
+}
+
+// Emulator returns the path of the QEMU in the image folder dir, or nothing if the image has none that runs on this host.
+func (m Manifest) Emulator(dir string) string {
+	const name = EmulatorFolder + "/" + EmulatorProgram
+	if _, there := m.Files[name]; !there || runtime.GOOS != "linux" || runtime.GOARCH != m.Architecture {
+		return ""
+	}
+	return filepath.Join(dir, filepath.FromSlash(name))
 }
 
 // sum returns the digest of the manifest without its Digest. encoding/json sorts the keys of maps, so that equal

@@ -49,6 +49,9 @@ type Image struct {
 	Kernel  string // Linux kernel, booted directly
 	Initrd  string
 	Cmdline string // kernel command line; complete, the driver adds nothing to it
+	// Emulator is the QEMU that comes with the image for software emulation on this host, with its firmware beside it; empty when
+	// there is none.
+	Emulator string
 }
 
 // Network is the machine's network card: a stream socket of the cluster's virtual network.

@@ -26,8 +26,13 @@ func Image(t *testing.T) machine.Image {
 	}
 	base, err := filepath.EvalSymlinks(folder)
 	must(t, "find the guest image", err)
+	emulator := filepath.Join(base, "qemu", "qemu-system-x86_64")
+	if _, err := os.Stat(emulator); err != nil {
+		emulator = "" // of an image without one
+	}
 	return machine.Image{
-		Disk: filepath.Join(base, "disk.raw"), Kernel: filepath.Join(base, "vmlinuz"), Initrd: filepath.Join(base, "initrd"),
+		Emulator: emulator,
+		Disk:     filepath.Join(base, "disk.raw"), Kernel: filepath.Join(base, "vmlinuz"), Initrd: filepath.Join(base, "initrd"),
 		Cmdline: "console=ttyS0 root=/dev/vda rw rootfstype=ext4 net.ifnames=0 quiet",
 	}
 }

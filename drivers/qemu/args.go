@@ -2,6 +2,7 @@ package qemu
 
 import (
 	"encoding/json"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -32,6 +33,9 @@ func args(spec machine.Spec, accel accelerator, layers []string) []string {
 		"-chardev", "file,id=console,append=on,path=" + escape(f.console()),
 		"-serial", "chardev:console",
 	}
+	if accel == tcg && spec.Image.Emulator != "" {
+		list = append(list, "-L", filepath.Dir(spec.Image.Emulator)) // its firmware
+	}
 	list = append(list, board(accel, memoryOption)...)
 	list = append(list, memoryArgs(spec.MemoryMiB)...)
 	list = append(list,
@@ -51,6 +55,15 @@ func args(spec machine.Spec, accel accelerator, layers []string) []string {
 		"-device", "virtio-net-pci,netdev=net0,romfile=,mac="+spec.Network.MAC,
 		"-device", "virtio-rng-pci",
 	)
+}
+
+// program returns the QEMU that runs guests of the image with that accelerator: for software emulation the image's own, which is
+// made for it.
+func (d *Driver) program(image machine.Image, accel accelerator) string {
+	if accel == tcg && image.Emulator != "" {
+		return image.Emulator
+	}
+	return d.options.QEMU
 }
 
 // options are those of a block device.

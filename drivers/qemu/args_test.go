@@ -28,6 +28,35 @@ func TestArgs(t *testing.T) {
 	golden.Compare(t, "testdata/args-probe.golden", lines(probeArgs(spec.Image, kvm)))
 }
 
+// TestProgram: the image's own QEMU is for software emulation alone, and is told where its firmware is.
+func TestProgram(t *testing.T) {
+	t.Parallel()
+	d := New(Options{QEMU: "the-hosts"})
+	with := machine.Image{Emulator: "/base/qemu/qemu-system-x86_64"}
+	tests := map[string]struct {
+		image machine.Image
+		accel accelerator
+		want  string
+		data  string
+	}{
+		"emulated":             {with, tcg, with.Emulator, "/base/qemu"},
+		"virtualised":          {with, kvm, "the-hosts", ""},
+		"image of another day": {machine.Image{}, tcg, "the-hosts", ""},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if got := d.program(test.image, test.accel); got != test.want {
+				t.Errorf("program: got %q, want %q", got, test.want)
+			}
+			list := args(machine.Spec{Image: test.image}, test.accel, []string{firstLayer})
+			if got := valueOf(list, "-L"); got != test.data {
+				t.Errorf("-L: got %q, want %q", got, test.data)
+			}
+		})
+	}
+}
+
 // lines puts each option with its value on a line.
 func lines(args []string) []byte {
 	text := strings.Join(args, "\n")

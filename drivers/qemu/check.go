@@ -27,14 +27,14 @@ var versionText = regexp.MustCompile(`version (\d+\.\d+(\.\d+)?)`)
 func (d *Driver) Check(ctx context.Context) []drivers.Finding {
 	var qemu, image drivers.Finding
 	var asking sync.WaitGroup // each takes a noticeable part of a start that resumes
-	asking.Go(func() { qemu = program(ctx, "qemu", d.options.QEMU) })
-	asking.Go(func() { image = program(ctx, "qemu-img", d.options.QEMUImg) })
+	asking.Go(func() { qemu = checkProgram(ctx, "qemu", d.options.QEMU) })
+	asking.Go(func() { image = checkProgram(ctx, "qemu-img", d.options.QEMUImg) })
 	asking.Wait()
 	return []drivers.Finding{qemu, image, d.checkAccelerator()}
 }
 
-// program looks for one program and its version.
-func program(ctx context.Context, name, path string) drivers.Finding {
+// checkProgram looks for one program and its version.
+func checkProgram(ctx context.Context, name, path string) drivers.Finding {
 	finding := drivers.Finding{Name: name, Level: drivers.Failure, Remedy: install()}
 	version, err := versionOf(ctx, path)
 	switch {

@@ -99,11 +99,12 @@ func TestUnfit(t *testing.T) {
 				return append(devices, fmt.Sprint(err)...)
 			})
 		}, "devices"},
-		"newer QEMU":    {func(t *testing.T, m *Machine) { m.driver.options.QEMU = playing(t, newer) }, "QEMU is 7.2.23 Debian and was 7.2.22 Debian"},
-		"more CPUs":     {func(_ *testing.T, m *Machine) { m.spec.CPUs = 4 }, "there are 4 CPUs and were 2"},
-		"more memory":   {func(_ *testing.T, m *Machine) { m.spec.MemoryMiB = 3000 }, "there are 3000 MiB of memory and were 2048"},
-		"another image": {func(_ *testing.T, m *Machine) { m.spec.Image.Digest = "x" }, "the guest image is x"},
-		"another card":  {func(_ *testing.T, m *Machine) { m.spec.Network.MAC = "5a:94:ef:e4:0c:ef" }, "other devices"},
+		"newer QEMU":        {func(t *testing.T, m *Machine) { m.driver.options.QEMU = playing(t, newer) }, "QEMU is 7.2.23 Debian and was 7.2.22 Debian"},
+		"QEMU of the image": {func(t *testing.T, m *Machine) { m.spec.Image.Emulator = playing(t, newer) }, "QEMU is 7.2.23 Debian"},
+		"more CPUs":         {func(_ *testing.T, m *Machine) { m.spec.CPUs = 4 }, "there are 4 CPUs and were 2"},
+		"more memory":       {func(_ *testing.T, m *Machine) { m.spec.MemoryMiB = 3000 }, "there are 3000 MiB of memory and were 2048"},
+		"another image":     {func(_ *testing.T, m *Machine) { m.spec.Image.Digest = "x" }, "the guest image is x"},
+		"another card":      {func(_ *testing.T, m *Machine) { m.spec.Network.MAC = "5a:94:ef:e4:0c:ef" }, "other devices"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -133,10 +134,11 @@ func TestFits(t *testing.T) {
 		spoil func(t *testing.T, m *Machine)
 		want  string // empty: it fits
 	}{
-		"sound":         {func(*testing.T, *Machine) {}, ""},
-		"newer QEMU":    {func(t *testing.T, m *Machine) { m.driver.options.QEMU = playing(t, newer) }, "QEMU is 7.2.23 and was 7.2.22"},
-		"more CPUs":     {func(_ *testing.T, m *Machine) { m.spec.CPUs = 4 }, "there are 4 CPUs and were 2"},
-		"another image": {func(_ *testing.T, m *Machine) { m.spec.Image.Digest = "x" }, "the guest image is x"},
+		"sound":             {func(*testing.T, *Machine) {}, ""},
+		"newer QEMU":        {func(t *testing.T, m *Machine) { m.driver.options.QEMU = playing(t, newer) }, "QEMU is 7.2.23 and was 7.2.22"},
+		"QEMU of the image": {func(t *testing.T, m *Machine) { m.spec.Image.Emulator = playing(t, newer) }, "QEMU is 7.2.23 and was 7.2.22"},
+		"more CPUs":         {func(_ *testing.T, m *Machine) { m.spec.CPUs = 4 }, "there are 4 CPUs and were 2"},
+		"another image":     {func(_ *testing.T, m *Machine) { m.spec.Image.Digest = "x" }, "the guest image is x"},
 		"manifest damaged": {func(t *testing.T, m *Machine) {
 			change(t, filepath.Join(m.files.suspended(), manifestName), flipped)
 		}, "manifest"},

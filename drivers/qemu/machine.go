@@ -272,7 +272,7 @@ func (m *Machine) launch(
 	}
 	// The process outlives ctx, this command, and the terminal: it gets a session of its own.
 	arguments := append(args(m.spec, accel, c.below(c.Active)), more...)
-	cmd := exec.CommandContext(context.WithoutCancel(ctx), m.driver.options.QEMU, arguments...)
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), m.driver.program(m.spec.Image, accel), arguments...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

@@ -240,7 +240,7 @@ func (m *Machine) fits(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	version, err := versionOf(ctx, m.driver.options.QEMU)
+	version, err := versionOf(ctx, m.driver.program(m.spec.Image, accel.Name))
 	if err != nil {
 		return err
 	}

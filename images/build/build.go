@@ -123,6 +123,10 @@ func plan(ctx context.Context, cache Cache, source string) (*Step, error) {
 	if made["pause"], err = pauseStep(source); err != nil {
 		return nil, err
 	}
+	qemu, err := qemuStep(source)
+	if err != nil {
+		return nil, err
+	}
 	program := func(component, file string) string { return filepath.Join(cache.Dir(made[component]), file) }
 	debian := debianStep()
 	root := filepath.Join(cache.Dir(debian), "root")
@@ -165,7 +169,7 @@ func plan(ctx context.Context, cache Cache, source string) (*Step, error) {
 			return file.Close()
 		},
 	}
-	folder := folder{cache: cache, debian: debian, layout: layout, disk: disk, initrd: initrd, made: made, components: list}
+	folder := folder{cache: cache, debian: debian, layout: layout, disk: disk, initrd: initrd, qemu: qemu, made: made, components: list}
 	return folder.step(), nil
 }
 

@@ -47,6 +47,7 @@ func tail(text string, n int) string {
 
 // tools maps the programs that a build runs to the Debian packages that have them.
 var tools = map[string]string{
-	"busybox": "busybox-static", "fallocate": "util-linux", "gcc": "gcc", "mke2fs": "e2fsprogs", "mmdebstrap": "mmdebstrap",
-	"pkg-config": "pkg-config", "tar": "tar", "zstd": "zstd",
+	"apt-get": "apt", "busybox": "busybox-static", "dpkg-source": "dpkg-dev", "fallocate": "util-linux", "gcc": "gcc", "meson": "meson",
+	"mke2fs": "e2fsprogs", "mmdebstrap": "mmdebstrap", "ninja": "ninja-build", "patch": "patch", "pkg-config": "pkg-config", "qemu-system-x86_64": "qemu-system-x86", "strip": "binutils",
+	"tar": "tar", "zstd": "zstd",
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/skiff-k8s/skiff/images"
@@ -13,16 +15,16 @@ import (
 
 // folder is the last step: it gathers the files and describes them.
 type folder struct {
-	cache                        Cache
-	debian, layout, disk, initrd *Step
-	made                         map[string]*Step
-	components                   []component
+	cache                              Cache
+	debian, layout, disk, initrd, qemu *Step
+	made                               map[string]*Step
+	components                         []component
 }
 
 func (f folder) step() *Step {
 	return &Step{
-		Name: "image", Expect: 10 * time.Second, Inputs: []string{cmdline, KubernetesVersion, "2"},
-		Needs: []*Step{f.debian, f.layout, f.disk, f.initrd, f.made["kubernetes"]},
+		Name: "image", Expect: 10 * time.Second, Inputs: []string{cmdline, KubernetesVersion, "3"},
+		Needs: []*Step{f.debian, f.layout, f.disk, f.initrd, f.qemu, f.made["kubernetes"]},
 		Do:    f.gather,
 	}
 }
@@ -37,6 +39,11 @@ func (f folder) gather(ctx context.Context, out string) error {
 		images.BootstrapName: filepath.Join(f.cache.Dir(f.made["kubernetes"]), images.BootstrapName),
 	} {
 		if err := linkOrCopy(from, filepath.Join(out, name)); err != nil {
+			return err
+		}
+	}
+	for _, name := range append(slices.Collect(maps.Keys(qemuFirmware)), images.EmulatorProgram) {
+		if err := linkOrCopy(filepath.Join(f.cache.Dir(f.qemu), name), filepath.Join(out, images.EmulatorFolder, name)); err != nil {
 			return err
 		}
 	}
@@ -104,6 +111,11 @@ func (f folder) describeComponents() ([]images.Component, error) {
 		return nil, err
 	}
 	all = append(all, images.Component{Name: "pause", Module: "github.com/skiff-k8s/skiff/images/components/pause", Version: pauseVersion, Digest: digest})
+	emulator, err := f.describeEmulator()
+	if err != nil {
+		return nil, err
+	}
+	all = append(all, emulator)
 	debian, err := debianComponents(filepath.Join(f.cache.Dir(f.debian), "root"))
 	if err != nil {
 		return nil, err
@@ -112,6 +124,16 @@ func (f folder) describeComponents() ([]images.Component, error) {
 		all = append(all, images.Component{Name: p[0], Module: "debian/" + suite, Version: p[1]})
 	}
 	return all, nil
+}
+
+func (f folder) describeEmulator() (images.Component, error) {
+	dir := f.cache.Dir(f.qemu)
+	digest, err := hashFile(filepath.Join(dir, images.EmulatorProgram))
+	if err != nil {
+		return images.Component{}, err
+	}
+	version, err := os.ReadFile(filepath.Join(dir, qemuVersionName))
+	return images.Component{Name: images.EmulatorProgram, Module: "debian/" + suite + "/source/qemu", Version: string(version), Digest: digest}, err
 }
 
 func describeImages(mirror string) ([]images.Image, error) {
