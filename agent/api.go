@@ -22,6 +22,7 @@ const maxLimit = 64
 type api struct {
 	status    func(ctx context.Context) Status
 	watch     func(kubeconfig []byte) error
+	published func(ctx context.Context) error
 	autoPause func(ctx context.Context, limit time.Duration) error
 	wake      func(ctx context.Context) error
 	stop      func()
@@ -44,6 +45,7 @@ func (a *api) handler() http.Handler {
 		}
 		return a.watch(kubeconfig)
 	}))
+	mux.HandleFunc("GET /v1/published", done(func(_ http.ResponseWriter, r *http.Request) error { return a.published(r.Context()) }))
 	mux.HandleFunc("PUT /v1/auto-pause", done(func(w http.ResponseWriter, r *http.Request) error {
 		var limit time.Duration
 		err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxLimit)).Decode(&limit)

@@ -76,6 +76,16 @@ func (c *Client) WatchKubernetes(ctx context.Context, kubeconfig []byte) error {
 	return c.call(ctx, http.MethodPut, "/v1/kubernetes", kubeconfig, nil)
 }
 
+// Published returns once the Services of the cluster that the agent watches have been looked at and have their ports; at once when
+// it watches none.
+func (c *Client) Published(ctx context.Context) error {
+	err := c.call(ctx, http.MethodGet, "/v1/published", nil, nil)
+	if errors.Is(err, errUnknown) {
+		return nil // an agent that an earlier skiff has started does not tell
+	}
+	return err
+}
+
 // AutoPause makes the agent pause the machine when nobody has asked anything of it for that long, from now on, and wake it
 // for the next who does. With 0 it lets the machine go: it pauses it no more, and one that is paused is left so and not woken.
 func (c *Client) AutoPause(ctx context.Context, limit time.Duration) error {
@@ -101,6 +111,9 @@ func (c *Client) Shutdown(ctx context.Context) error {
 	return err
 }
 
+// errUnknown is a request of which the agent has never heard.
+var errUnknown = errors.New("the agent does not know what it was asked")
+
 // absent reports whether err says that nobody listens on the socket.
 func absent(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)
@@ -119,6 +132,9 @@ func (c *Client) call(ctx context.Context, method, path string, body []byte, int
 	answer, err := io.ReadAll(response.Body) // of shutdown it ends when the agent does
 	if err != nil {
 		return fmt.Errorf("ask the agent behind %s: %w", c.socket, err)
+	}
+	if response.StatusCode == http.StatusNotFound {
+		return fmt.Errorf("%s %s: %w", method, path, errUnknown)
 	}
 	if response.StatusCode >= http.StatusBadRequest {
 		return fmt.Errorf("the agent refused: %s", strings.TrimSpace(string(answer)))

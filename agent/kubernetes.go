@@ -38,7 +38,8 @@ type watcher struct {
 	mu         sync.Mutex
 	kubeconfig []byte
 	client     kubernetes.Interface
-	end        func() // ends the watch and waits for it; nil when there is none
+	end        func()        // ends the watch and waits for it; nil when there is none
+	published  chan struct{} // closed once the watch has published what it found; nil when there is none
 }
 
 // watch begins to publish the Services of the cluster that kubeconfig names, until ctx ends or it is called for another.
@@ -64,7 +65,11 @@ func (w *watcher) watch(ctx context.Context, kubeconfig []byte) error {
 	w.kubeconfig, w.client = kubeconfig, client
 	// client-go speaks of every attempt; its own words are for those who debug it.
 	ctx, cancel := context.WithCancel(klog.NewContext(ctx, logr.Discard()))
-	run := &services.Watcher{Client: client, Place: w.place(), Publisher: w.publisher, Log: w.log}
+	published := make(chan struct{})
+	run := &services.Watcher{
+		Client: client, Place: w.place(), Publisher: w.publisher, Log: w.log, Published: sync.OnceFunc(func() { close(published) }),
+	}
+	w.published = published
 	var running sync.WaitGroup
 	running.Go(func() {
 		if err := run.Run(ctx); err != nil {
@@ -102,7 +107,23 @@ func (w *watcher) stop() {
 	if w.end != nil {
 		w.end()
 	}
-	w.kubeconfig, w.client, w.end = nil, nil, nil
+	w.kubeconfig, w.client, w.end, w.published = nil, nil, nil, nil
+}
+
+// wait returns once the Services that there are have their ports; at once when none are watched.
+func (w *watcher) wait(ctx context.Context) error {
+	w.mu.Lock()
+	published := w.published
+	w.mu.Unlock()
+	if published == nil {
+		return nil
+	}
+	select {
+	case <-published:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // health asks the guest, each part at most for probeTimeout.

@@ -1,6 +1,7 @@
 package agent_test
 
 import (
+	"context"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -194,10 +196,20 @@ func TestWaitsForTheAPIServer(t *testing.T) {
 	guest := networktest.Join(t, c.NetworkSocket)
 	apiServer := startCluster(t, guest, 2)
 	serveWeb(t, guest) // a port without anything behind it is reset, and the reset may come before the connection is used
+	if err := client.Published(t.Context()); err != nil {
+		t.Errorf("Published before anything is watched: %v", err)
+	}
 	if err := client.WatchKubernetes(t.Context(), apiServer.kubeconfig("127.77.242.1")); err != nil {
 		t.Fatal(err)
 	}
-	<-apiServer.patched
+	soon, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if err := client.Published(soon); err == nil {
+		t.Error("Published while the API server is down: got nil, want to wait")
+	}
+	if err := client.Published(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	if got := body(t, "http://127.77.242.1:8001"); got != "hello" {
 		t.Errorf("the Service says %q, want %q", got, "hello")
 	}

@@ -59,6 +59,7 @@ func Run(ctx context.Context, c Config, log io.Writer, machines func(Dialer) sle
 		return err
 	}
 	api.status, api.watch = a.status, func(kubeconfig []byte) error { return a.kubernetes.watch(ctx, kubeconfig) }
+	api.published = a.kubernetes.wait
 	api.autoPause, api.wake = a.sleeper.SetLimit, a.wake
 	logger.Info("the agent starts", "profile", c.Profile, "address", c.Address, "pid", os.Getpid(), "offline", c.Offline)
 	err = a.serve(ctx, api.handler(), ready)

@@ -64,6 +64,8 @@ type Agents interface {
 	Status(ctx context.Context, socket string) (agent.Status, error)
 	// Watch makes the agent publish the Services of the cluster that kubeconfig names.
 	Watch(ctx context.Context, socket string, kubeconfig []byte) error
+	// Published returns once the Services that the agent watches have their ports.
+	Published(ctx context.Context, socket string) error
 	// AutoPause makes the agent pause its machine after that long without a request; 0 makes it let the machine go.
 	AutoPause(ctx context.Context, socket string, limit time.Duration) error
 	// Wake makes the agent wake its machine, and returns once it is awake; nil when it is not asleep.

@@ -30,6 +30,11 @@ func (LiveAgents) Watch(ctx context.Context, socket string, kubeconfig []byte) e
 	return agent.Dial(socket).WatchKubernetes(ctx, kubeconfig)
 }
 
+// Published implements Agents.
+func (LiveAgents) Published(ctx context.Context, socket string) error {
+	return agent.Dial(socket).Published(ctx)
+}
+
 // AutoPause implements Agents.
 func (LiveAgents) AutoPause(ctx context.Context, socket string, limit time.Duration) error {
 	return agent.Dial(socket).AutoPause(ctx, limit)

@@ -357,9 +357,15 @@ func (s *start) wait(addons ...string) Step {
 				defer cancel()
 			}
 			if s.resumed {
-				return s.awake(ctx, vm, report)
+				err = s.awake(ctx, vm, report)
+			} else {
+				err = s.Kubernetes.Wait(ctx, vm, s.target(s.config), report)
 			}
-			return s.Kubernetes.Wait(ctx, vm, s.target(s.config), report)
+			if err != nil {
+				return err
+			}
+			// Who reads that the cluster is ready asks something of its ports next.
+			return wrap(fail.AgentFailed, s.Agents.Published(ctx, s.files.AgentSocket()), "start cluster %s: publish its Services", s.config.Profile)
 		},
 	}
 }

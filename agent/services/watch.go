@@ -39,6 +39,8 @@ type Watcher struct {
 	Place     Place
 	Publisher Publisher
 	Log       *slog.Logger
+	// Published, which may be nil, is called after each time that what the Services ask for was handed to the Publisher.
+	Published func()
 }
 
 // all is the one entry of the queue: every change leads to the same decision over all Services.
@@ -104,6 +106,9 @@ func (w *Watcher) reconcile(ctx context.Context, lister listers.ServiceLister) e
 	}
 	decision := Decide(list, w.Place)
 	w.Publisher.Set(decision.Publish)
+	if w.Published != nil {
+		w.Published()
+	}
 	var problems []error
 	for _, status := range decision.Statuses {
 		problems = append(problems, w.write(ctx, status))

@@ -100,6 +100,14 @@ func (a Agents) Watch(ctx context.Context, socket string, kubeconfig []byte) err
 	})
 }
 
+// Published implements cluster.Agents.
+func (a Agents) Published(ctx context.Context, socket string) error {
+	return a.Faults.do(ctx, "agents.published", func() error {
+		_, err := a.Status(ctx, socket)
+		return err
+	})
+}
+
 // AutoPause implements cluster.Agents.
 func (a Agents) AutoPause(ctx context.Context, socket string, limit time.Duration) error {
 	return a.Faults.do(ctx, "agents.autopause", func() error {
