@@ -364,10 +364,24 @@ func (s *start) wait(addons ...string) Step {
 			if err != nil {
 				return err
 			}
-			// Who reads that the cluster is ready asks something of its ports next.
-			return wrap(fail.AgentFailed, s.Agents.Published(ctx, s.files.AgentSocket()), "start cluster %s: publish its Services", s.config.Profile)
+			return s.published(ctx)
 		},
 	}
+}
+
+// publishLimit is how long start waits for the ports of Services when all else is there. The agent asks again by itself, with
+// growing pauses, so a cluster whose ports come later is no failure.
+const publishLimit = 5 * time.Second
+
+// published waits for the ports of Services: who reads that the cluster is ready asks something of them next.
+func (s *start) published(ctx context.Context) error {
+	limited, cancel := context.WithTimeout(ctx, publishLimit)
+	defer cancel()
+	err := s.Agents.Published(limited, s.files.AgentSocket())
+	if limited.Err() != nil && ctx.Err() == nil {
+		return nil
+	}
+	return wrap(fail.AgentFailed, err, "start cluster %s: publish its Services", s.config.Profile)
 }
 
 func (s *start) addon(name string) Step {
