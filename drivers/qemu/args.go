@@ -1,6 +1,7 @@
 package qemu
 
 import (
+	"cmp"
 	"encoding/json"
 	"path/filepath"
 	"strconv"
@@ -33,8 +34,8 @@ func args(spec machine.Spec, accel accelerator, layers []string) []string {
 		"-chardev", "file,id=console,append=on,path=" + escape(f.console()),
 		"-serial", "chardev:console",
 	}
-	if accel == tcg && spec.Image.Emulator != "" {
-		list = append(list, "-L", filepath.Dir(spec.Image.Emulator)) // its firmware
+	if own := emulator(spec.Image, accel); own != "" {
+		list = append(list, "-L", filepath.Dir(own)) // its firmware
 	}
 	list = append(list, board(accel, memoryOption)...)
 	list = append(list, memoryArgs(spec.MemoryMiB)...)
@@ -57,13 +58,17 @@ func args(spec machine.Spec, accel accelerator, layers []string) []string {
 	)
 }
 
-// program returns the QEMU that runs guests of the image with that accelerator: for software emulation the image's own, which is
-// made for it.
-func (d *Driver) program(image machine.Image, accel accelerator) string {
-	if accel == tcg && image.Emulator != "" {
+// emulator returns the image's own QEMU if it is to be used, and else nothing: it is made for software emulation alone.
+func emulator(image machine.Image, accel accelerator) string {
+	if accel == tcg {
 		return image.Emulator
 	}
-	return d.options.QEMU
+	return ""
+}
+
+// program returns the QEMU that runs guests of the image with that accelerator.
+func (d *Driver) program(image machine.Image, accel accelerator) string {
+	return cmp.Or(emulator(image, accel), d.options.QEMU)
 }
 
 // options are those of a block device.

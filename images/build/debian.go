@@ -3,7 +3,6 @@ package build
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -57,11 +56,11 @@ func makeDebian(ctx context.Context, out string) error {
 	if err != nil {
 		return err
 	}
-	kernels, err := filepath.Glob(filepath.Join(root, "boot", "vmlinuz-*"))
-	if err != nil || len(kernels) != 1 {
-		return fmt.Errorf("look for the kernel: found %q, want one: %w", kernels, err)
+	kernel, err := only("the kernel", filepath.Join(root, "boot", "vmlinuz-*"))
+	if err != nil {
+		return err
 	}
-	if err := os.Rename(kernels[0], filepath.Join(out, "vmlinuz")); err != nil {
+	if err := os.Rename(kernel, filepath.Join(out, "vmlinuz")); err != nil {
 		return err
 	}
 	return removeAll(root, unneeded)
@@ -81,11 +80,7 @@ func removeAll(root string, globs []string) error {
 
 // modulesDir returns the folder of the kernel's modules below root.
 func modulesDir(root string) (string, error) {
-	found, err := filepath.Glob(filepath.Join(root, "usr/lib/modules/*/kernel"))
-	if err != nil || len(found) != 1 {
-		return "", fmt.Errorf("look for kernel modules: found %q, want one folder: %w", found, err)
-	}
-	return found[0], nil
+	return only("the folder of kernel modules", filepath.Join(root, "usr/lib/modules/*/kernel"))
 }
 
 // debianComponents returns the packages of the root file system with their versions, sorted by name.

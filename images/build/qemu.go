@@ -124,14 +124,11 @@ func debianSource(ctx context.Context, work, name string) (tree, version string,
 			return "", "", err
 		}
 	}
-	found, err := filepath.Glob(filepath.Join(work, name+"_*.dsc"))
-	if err != nil || len(found) != 1 {
-		return "", "", fmt.Errorf("look for the source of %s: found %q, want one: %w", name, found, err)
+	described, err := only("the description of the source of "+name, filepath.Join(work, name+"_*.dsc"))
+	if err != nil {
+		return "", "", err
 	}
-	version = strings.TrimPrefix(strings.TrimSuffix(filepath.Base(found[0]), ".dsc"), name+"_")
-	trees, err := filepath.Glob(filepath.Join(work, name+"-*", "configure"))
-	if err != nil || len(trees) != 1 {
-		return "", "", fmt.Errorf("look for the source of %s: found %q, want one: %w", name, trees, err)
-	}
-	return filepath.Dir(trees[0]), version, nil
+	version = strings.TrimPrefix(strings.TrimSuffix(filepath.Base(described), ".dsc"), name+"_")
+	configure, err := only("the source of "+name, filepath.Join(work, name+"-*", "configure"))
+	return filepath.Dir(configure), version, err
 }

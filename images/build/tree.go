@@ -92,3 +92,15 @@ func copyFile(from, to string) error {
 	}
 	return out.Close()
 }
+
+// only returns the one path that the pattern matches; what names it for the error.
+func only(what, pattern string) (string, error) {
+	found, err := filepath.Glob(pattern)
+	if err != nil {
+		return "", fmt.Errorf("look for %s: %w", what, err)
+	}
+	if len(found) != 1 {
+		return "", fmt.Errorf("look for %s: found %q, want one", what, found)
+	}
+	return found[0], nil
+}
