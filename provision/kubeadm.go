@@ -117,7 +117,11 @@ func (c Config) clusterConfiguration() tree {
 			"imageTag":  c.EtcdVersion,
 			"dataDir":   "/var/lib/etcd",
 			"extraEnvs": oneProcessor(),
-			"extraArgs": c.args("etcd"),
+			"extraArgs": c.args("etcd",
+				// kubeadm has 5s. Each time the API server is told of every one of its watches that nothing has happened; what
+				// needs to know it asks etcd by itself.
+				"watch-progress-notify-interval", "1m",
+			),
 		}},
 		"dns": tree{"imageRepository": "registry.k8s.io/coredns", "imageTag": c.CoreDNSVersion},
 	}
@@ -192,16 +196,15 @@ func (c Config) kubelet() (tree, error) {
 		"clusterDomain":            c.DNSDomain,
 		"containerRuntimeEndpoint": criSocket,
 		// A component that ends because another is not there yet is to come back soon, not after minutes.
-		"crashLoopBackOff":          tree{"maxContainerRestartPeriod": "2s"},
-		"failSwapOn":                false,
-		"healthzBindAddress":        "127.0.0.1",
-		"healthzPort":               10248,
-		"maxParallelImagePulls":     2,
-		"nodeStatusUpdateFrequency": "10s",
-		"registerWithTaints":        []any{},
-		"rotateCertificates":        true,
-		"serializeImagePulls":       false,
-		"staticPodPath":             "/etc/kubernetes/manifests",
+		"crashLoopBackOff":      tree{"maxContainerRestartPeriod": "2s"},
+		"failSwapOn":            false,
+		"healthzBindAddress":    "127.0.0.1",
+		"healthzPort":           10248,
+		"maxParallelImagePulls": 2,
+		"registerWithTaints":    []any{},
+		"rotateCertificates":    true,
+		"serializeImagePulls":   false,
+		"staticPodPath":         "/etc/kubernetes/manifests",
 	}
 	return config, place(config, c.extra("kubelet"))
 }
