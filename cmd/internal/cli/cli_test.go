@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/skiff-k8s/skiff/cluster"
 	"github.com/skiff-k8s/skiff/cluster/clustertest"
@@ -47,6 +48,7 @@ func testDeps(t *testing.T) Deps {
 		},
 		Agents: clustertest.Agents{}, Kubernetes: clustertest.Kubernetes{},
 		NewID: func() string { id++; return strconv.Itoa(id) },
+		Now:   func() time.Time { return time.Date(2031, time.May, 4, 12, 0, 0, 0, time.UTC) },
 	}
 }
 

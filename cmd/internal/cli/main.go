@@ -45,6 +45,8 @@ type Deps struct {
 	Observe func(context.Context, cluster.Event)
 	// NewID makes the IDs of JSON events; nil for random ones.
 	NewID func() string
+	// Now is the time of JSON events; nil for the computer's.
+	Now func() time.Time
 }
 
 // exitError ends the process with a code and no message: what there is to say was said by the command that skiff ran.
@@ -136,7 +138,7 @@ func (a *app) prepare(cmd *cobra.Command) error {
 	}
 	a.out = ui.New(a.streams, ui.Options{
 		Format: format, Events: cmd.Annotations[annotationEvents] != "", Quiet: a.flags.quiet, Verbose: a.flags.verbose,
-		Env: a.deps.Env, NewID: a.deps.NewID,
+		Env: a.deps.Env, NewID: a.deps.NewID, Now: a.deps.Now,
 	})
 	if cmd.Annotations[annotationFlows] == "" {
 		outlivePipes()

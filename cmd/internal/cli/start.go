@@ -335,7 +335,7 @@ func (l *eventLog) write(e cluster.Event) {
 		if err != nil {
 			return
 		}
-		l.file, l.sink = file, ui.Lines(file, uuid.NewString)
+		l.file, l.sink = file, ui.Lines(file, uuid.NewString, time.Now)
 	}
 	l.sink(e)
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"io"
 	"strconv"
+	"time"
 
 	"github.com/skiff-k8s/skiff/cluster"
 	"github.com/skiff-k8s/skiff/fail"
@@ -15,6 +16,7 @@ type cloudEvent struct {
 	ID              string            `json:"id"`
 	Source          string            `json:"source"`
 	Type            string            `json:"type"`
+	Time            string            `json:"time"` // RFC 3339, UTC, milliseconds
 	DataContentType string            `json:"datacontenttype"`
 	Data            map[string]string `json:"data"`
 }
@@ -23,15 +25,16 @@ type cloudEvent struct {
 type jsonRenderer struct {
 	encoder *json.Encoder
 	newID   func() string
+	now     func() time.Time
 	profile string
 	said    string // the last progress text, so that it is not repeated
 	tenth   int64  // the last tenth of a step's bytes that was reported
 }
 
-func newJSONRenderer(w io.Writer, newID func() string) *jsonRenderer {
+func newJSONRenderer(w io.Writer, newID func() string, now func() time.Time) *jsonRenderer {
 	encoder := json.NewEncoder(w)
 	encoder.SetEscapeHTML(false)
-	return &jsonRenderer{encoder: encoder, newID: newID}
+	return &jsonRenderer{encoder: encoder, newID: newID, now: now}
 }
 
 func (r *jsonRenderer) event(e cluster.Event) {
@@ -89,12 +92,14 @@ func (r *jsonRenderer) problem(p Problem) {
 func (r *jsonRenderer) write(kind string, data map[string]string) {
 	_ = r.encoder.Encode(cloudEvent{ // a reader who went away has no use for an error either
 		SpecVersion: "1.0", ID: r.newID(), Source: "/skiff/" + r.profile, Type: "io.skiff." + kind,
-		DataContentType: "application/json", Data: data,
+		Time: r.now().UTC().Format("2006-01-02T15:04:05.000Z07:00"), DataContentType: "application/json", Data: data,
 	})
 }
 
 // Lines returns a sink that writes events to w as the JSON stream has them, for a log.
-func Lines(w io.Writer, newID func() string) cluster.Sink { return newJSONRenderer(w, newID).event }
+func Lines(w io.Writer, newID func() string, now func() time.Time) cluster.Sink {
+	return newJSONRenderer(w, newID, now).event
+}
 
 // page is where the error with that ID is explained.
 func page(id fail.ID) string { return "errors/" + string(id) }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/google/uuid"
 	"sigs.k8s.io/yaml"
@@ -30,7 +31,8 @@ type Options struct {
 	Quiet   bool // warnings and errors only
 	Verbose int  // 1: also what steps are at, and how long they took
 	Env     func(string) string
-	NewID   func() string // IDs of JSON events; nil for random ones
+	NewID   func() string    // IDs of JSON events; nil for random ones
+	Now     func() time.Time // the time of JSON events; nil for the computer's
 }
 
 // Printer says what a command has to say, in one format. It is safe for concurrent use.
@@ -55,9 +57,12 @@ func New(streams Streams, o Options) *Printer {
 	if p.options.NewID == nil {
 		p.options.NewID = uuid.NewString
 	}
+	if p.options.Now == nil {
+		p.options.Now = time.Now
+	}
 	switch {
 	case o.Format == JSON && o.Events:
-		p.renderer = newJSONRenderer(streams.Out, p.options.NewID)
+		p.renderer = newJSONRenderer(streams.Out, p.options.NewID, p.options.Now)
 	case o.Quiet:
 		p.renderer = &quiet{plain{w: streams.Err}}
 	case Animated(streams.Err, o.Env):

@@ -59,6 +59,7 @@ func TestGolden(t *testing.T) {
 			t.Parallel()
 			id := 0
 			options.NewID = func() string { id++; return strconv.Itoa(id) }
+			options.Now = func() time.Time { return time.Date(2031, time.May, 4, 13, 0, 0, 5e6, time.FixedZone("", 3600)) }
 			options.Env = func(string) string { return "" }
 			var out, said bytes.Buffer
 			printer := New(Streams{Out: &out, Err: &said}, options)
