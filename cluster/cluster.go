@@ -234,12 +234,6 @@ func (m *Manager) part(c config.Cluster) (machine.Machine, error) {
 	return driver.Machine(spec), nil
 }
 
-// Address returns the cluster's address, as of config.Cluster.IP. It works whether the cluster runs or not.
-func (m *Manager) Address(profile string) (netip.Addr, error) {
-	c, err := m.Load(profile)
-	return c.IP(), err
-}
-
 // joined returns the address of a machine in the network that it joined; the zero Prefix when it joined none.
 func joined(ctx context.Context, vm machine.Machine) (netip.Prefix, error) {
 	joiner, ok := vm.(drivers.Joiner)

@@ -62,7 +62,7 @@ func TestNetwork(t *testing.T) {
 	o.Wanted.Network = new("lan")
 	wantAddress := func() {
 		t.Helper()
-		address, err := w.Address("dev")
+		address, err := w.Address(t.Context(), "dev")
 		c, loadErr := w.Load("dev")
 		if err != nil || loadErr != nil || address.String() != "192.168.150.254" || c.NetworkAddress.Bits() != 24 || c.Network != "lan" || !c.Address.IsLoopback() {
 			t.Errorf("got the address %s (%v) of %+v (%v), want that in the network", address, err, c, loadErr)

@@ -107,7 +107,7 @@ func TestAsleep(t *testing.T) {
 			}
 			return err
 		},
-		"ip":           func(w *world) error { _, err := w.Address("dev"); return err },
+		"ip":           func(w *world) error { _, err := w.Address(ctx, "dev"); return err },
 		"profile list": func(w *world) error { _, err := w.List(ctx, true); return err },
 		"addons list":  func(w *world) error { _, err := w.Addons(ctx, "dev"); return err },
 		"tunnel":       func(w *world) error { _, err := w.Published(ctx, "dev"); return err },

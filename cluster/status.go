@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"net/netip"
 	"os"
 	"sync"
 
@@ -228,6 +229,13 @@ func (m *Manager) Kubectl(ctx context.Context, profile string) (tool, kubeconfig
 		return "", "", err
 	}
 	return m.tool(c.Image), m.Home.Cluster(profile).Kubeconfig(), nil
+}
+
+// Address returns the address, as of config.Cluster.IP, at which a cluster answers: one that runs, or that is asleep, which it
+// stays.
+func (m *Manager) Address(ctx context.Context, profile string) (netip.Addr, error) {
+	c, _, _, err := m.there(ctx, profile)
+	return c.IP(), err
 }
 
 // Published tells what of a running cluster answers on its address, and what should and does not.

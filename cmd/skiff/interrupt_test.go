@@ -260,10 +260,10 @@ func TestInterruptLaterStart(t *testing.T) {
 			if code != 130 {
 				t.Errorf("interrupted at %s: got exit code %d, want 130:\n%s", step, code, said)
 			}
+			s.starts("start")
 			if after := s.code(0, nil, "ip"); after != before {
 				t.Errorf("the address is %s, before %s", after, before)
 			}
-			s.starts("start")
 		})
 	}
 }

@@ -445,6 +445,7 @@ func (s *session) meowIsBack(address string) {
 func (s *session) restarts(address string) {
 	s.timed("stop --shutdown", "stop", "--shutdown")
 	s.code(7, "status")
+	s.code(6, "ip")
 	s.timed("start, after stop --shutdown", "start")
 	if again := s.run("ip"); again != address {
 		s.t.Errorf("after a restart the address is %s, before %s", again, address)

@@ -94,6 +94,8 @@ func bitmask(status cluster.Status) int {
 func (a *app) ip() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "ip", Short: "Print the cluster's address, and nothing else",
+		Long: `Print the address at which the cluster answers, and nothing else. A cluster that is stopped answers at none; it has its
+address back when it is started, and "skiff profile list" shows it meanwhile.`,
 		Example: `  skiff ip
   curl -k https://$(skiff ip)/`,
 		Args:        noArgs,
@@ -102,7 +104,7 @@ func (a *app) ip() *cobra.Command {
 			if err := checkNode(cmd); err != nil {
 				return err
 			}
-			address, err := a.manager().Address(a.profile())
+			address, err := a.manager().Address(cmd.Context(), a.profile())
 			if err != nil {
 				return err
 			}
