@@ -200,7 +200,8 @@ func (m *Manager) there(ctx context.Context, profile string) (c config.Cluster, 
 // notRunning is the error of a cluster whose machine is in another state than running.
 func notRunning(profile string, state machine.State) error {
 	if state == machine.Paused {
-		return fail.New(fail.ClusterNotRunning, "use cluster "+profile, "it is paused").WithNext("skiff unpause -p %s", profile)
+		return fail.New(fail.ClusterNotRunning, "use cluster "+profile, "it is paused").
+			WithHint("Let it go on.").WithNext("skiff unpause -p %s", profile)
 	}
 	return fail.New(fail.ClusterNotRunning, "use cluster "+profile, "it is stopped").WithNext("skiff start -p %s", profile)
 }
