@@ -180,7 +180,9 @@ func setArg(list []any, arg Arg) []any {
 	return append(list, tree{"name": arg.Key, "value": arg.Value})
 }
 
-// kubelet is complete, so that the file which the kubelet reads and the one in the cluster need no help of kubeadm.
+// kubelet is complete, so that the file which the kubelet reads and the one in the cluster need no help of kubeadm. It leaves
+// out nodeStatusUpdateFrequency: written down, even with its default, it is also how often a status without news is reported,
+// instead of every five minutes (kubelet.config.k8s.io/v1beta1, nodeStatusReportFrequency).
 func (c Config) kubelet() (tree, error) {
 	config := tree{
 		"apiVersion": "kubelet.config.k8s.io/v1beta1",
