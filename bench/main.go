@@ -114,7 +114,7 @@ func (b *bench) measure(ctx context.Context, manifest string) error {
 			step{"", 0, []string{"snapshot", "delete", "bench"}},
 		),
 		once("stop --shutdown", "stop", "--shutdown"),
-		once("start, booted again", "start"),
+		once(rebooted, "start", "-v"),
 		b.load,
 		b.baseline,
 		rounds(

@@ -120,8 +120,15 @@ func (b *bench) memory(ctx context.Context) error {
 // once notes how long a command takes that is given once.
 func (b *bench) once(ctx context.Context, what string, args ...string) error {
 	done := b.command(ctx, nil, args...)
-	b.add(what, done.took.Seconds(), "s", 0)
-	return done.err
+	if done.err != nil {
+		return done.err
+	}
+	var times timings
+	if err := times.add(done.took, done.told); err != nil {
+		return err
+	}
+	b.addTimings(what, times, 0)
+	return nil
 }
 
 // quick notes the median of eleven runs of a command that takes no time worth the name, in milliseconds.

@@ -38,6 +38,7 @@ const (
 	resumed   = "start, resumed"
 	saved     = "snapshot save"
 	restored  = "snapshot restore"
+	rebooted  = "start, booted again"
 )
 
 // report is what was measured so far.

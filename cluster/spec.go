@@ -37,20 +37,38 @@ func (m *Manager) spec(c config.Cluster) (machine.Spec, error) {
 	spec := machine.Spec{
 		Cluster: c.Profile, Name: node, Dir: own.Dir, RunDir: own.Run,
 		CPUs: c.CPUs, MemoryMiB: c.MemoryMiB, DiskBytes: c.DiskBytes,
-		Image: machine.Image{
-			Digest:  c.Image,
-			Disk:    filepath.Join(base, images.DiskName),
-			Kernel:  filepath.Join(base, images.KernelName),
-			Initrd:  filepath.Join(base, images.InitrdName),
-			Cmdline: manifest.Cmdline, Emulator: manifest.Emulator(base),
-		},
+		Image:   imageIn(base, c.Image, manifest),
 		Network: machine.Network{Socket: files.NetworkSocket(), MAC: guestMAC, Address: guestAddress, Gateway: gateway, Joined: c.NetworkAddress},
 		SSH:     machine.SSH{Address: netip.AddrPortFrom(c.Address, sshPort), User: sshUser},
 	}
+	spec.Image.Boots = filepath.Join(m.Built, images.BootsName) // with the image that was built: who installs it has no use for more
 	if err := cmp.Or(damage, identify(&spec, own)); err != nil || c.SSH == nil {
 		return spec, err
 	}
 	return spec, adopted(&spec, c)
+}
+
+// imageIn names the files of an image in a folder.
+func imageIn(dir, digest string, manifest images.Manifest) machine.Image {
+	return machine.Image{
+		Digest:  digest,
+		Disk:    filepath.Join(dir, images.DiskName),
+		Kernel:  filepath.Join(dir, images.KernelName),
+		Initrd:  filepath.Join(dir, images.InitrdName),
+		Cmdline: manifest.Cmdline, Emulator: manifest.Emulator(dir),
+	}
+}
+
+// Nameless describes what all machines of that size (MiB) have in common that new clusters get of the image in dir: boots are
+// saved for such.
+func Nameless(dir string, manifest images.Manifest, cpus, memoryMiB int) machine.Spec {
+	spec := machine.Spec{
+		CPUs: cpus, MemoryMiB: memoryMiB, DiskBytes: config.MinDiskBytes,
+		Image:   imageIn(dir, manifest.Digest, manifest),
+		Network: machine.Network{MAC: guestMAC},
+	}
+	spec.Image.Boots = filepath.Join(dir, images.BootsName)
+	return spec
 }
 
 // identify fills in the keys that lie in the node's folder. Those that are no keys give fail.StateCorrupt.

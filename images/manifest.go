@@ -28,6 +28,9 @@ const (
 	EmulatorProgram = "qemu-system-x86_64"
 	// BootstrapName is the list of what the API server would create at its first start, each with its key in etcd.
 	BootstrapName = "bootstrap.json"
+	// BootsName is the folder of saved boots beside the files of the image. No two of them are the same, so that they are no
+	// part of what the manifest describes, and have sums of their own.
+	BootsName = "boots"
 )
 
 // Manifest describes an image folder. Two builds of the same inputs have the same manifest.

@@ -52,6 +52,8 @@ type Image struct {
 	// Emulator is the QEMU that comes with the image for software emulation on this host, with its firmware beside it; empty when
 	// there is none.
 	Emulator string
+	// Boots is the folder of boots that were saved for machines of this image, one for each size; it need not be there, nor named.
+	Boots string
 }
 
 // Network is the machine's network card: a stream socket of the cluster's virtual network.

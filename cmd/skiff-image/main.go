@@ -13,14 +13,21 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/skiff-k8s/skiff/cluster"
+	"github.com/skiff-k8s/skiff/config"
+	"github.com/skiff-k8s/skiff/drivers/qemu"
 	"github.com/skiff-k8s/skiff/images"
 	"github.com/skiff-k8s/skiff/images/build"
+	"github.com/skiff-k8s/skiff/internal/host"
+	"github.com/skiff-k8s/skiff/machine"
+	"github.com/skiff-k8s/skiff/provision/ssh"
 )
 
 const usage = `Usage: skiff-image build [--source DIR] [--print-dir]
 
 Builds the guest image from this checkout, or finds that nothing has changed. What was made is kept in
 ~/.cache/skiff/build; the image appears in ~/.cache/skiff/images/<digest>, and the link "current" there points to it.
+Where guests are emulated, the boot of new machines is saved beside it, so that their first start is quicker.
 Needs root for the owners of the files inside the image. An interrupted build goes on when it is called again.
 
   --source DIR   the checkout (default: the one that holds the current folder)
@@ -76,11 +83,43 @@ func runBuild(ctx context.Context, source string, printDir bool, stdout, stderr 
 	if err != nil {
 		return err
 	}
+	if err := saveBoots(ctx, stderr, result, filepath.Join(cache, "accelerator.json")); err != nil {
+		return err
+	}
 	if printDir {
 		fmt.Fprintln(stdout, result.Dir)
 		return nil
 	}
 	return summarise(ctx, stdout, result, time.Since(begin))
+}
+
+// size is that of a machine.
+type size struct{ cpus, memoryMiB int }
+
+// sizes are those for which boots are saved: what a cluster gets here when nothing else is asked for, and what the documentation
+// asks for.
+func sizes(facts host.Facts) []size {
+	usual, shown := size{config.MinCPUs, config.DefaultMemoryMiB(facts)}, size{2, 4096}
+	if usual == shown {
+		return []size{shown}
+	}
+	return []size{usual, shown}
+}
+
+// saveBoots saves the boots of new machines where they take long. It keeps in memory what accelerator works here.
+func saveBoots(ctx context.Context, w io.Writer, r build.Result, memory string) error {
+	driver := qemu.New(qemu.Options{Memory: memory, Runner: func(target machine.SSH) machine.Runner { return ssh.New(target) }})
+	for _, s := range sizes(host.Look()) {
+		begin := time.Now()
+		saved, err := driver.SaveBoot(ctx, cluster.Nameless(r.Dir, r.Manifest, s.cpus, s.memoryMiB))
+		if err != nil {
+			return err
+		}
+		if saved {
+			fmt.Fprintf(w, "        boot of %d CPUs and %d MiB saved in %s\n", s.cpus, s.memoryMiB, time.Since(begin).Round(100*time.Millisecond))
+		}
+	}
+	return nil
 }
 
 // findSource returns the folder with images/components that is the current one or above it.

@@ -38,6 +38,7 @@ const (
 	noSave   behaviour = "no-save"   // works, but cannot save its devices
 	noLoad   behaviour = "no-load"   // works, but ends when it is to load devices
 	diesSave behaviour = "dies-save" // works, but dies while it saves its devices
+	nobodys  behaviour = "nobodys"   // works, but a guest that goes on from a saved boot does not take its identity
 )
 
 const playVariable = "SKIFF_TEST_PLAYS_QEMU"
@@ -202,6 +203,9 @@ func newPlayer(how behaviour, args []string, powerOff chan<- struct{}) *player {
 		}
 	}
 	p.count = p.onDisk()
+	if !p.seeded() && how != deaf {
+		p.say(namelessMarker)
+	}
 	switch {
 	case how == paused:
 		p.status = "paused"
@@ -211,6 +215,20 @@ func newPlayer(how behaviour, args []string, powerOff chan<- struct{}) *player {
 		p.status = "inmigrate"
 	}
 	return p
+}
+
+// seeded reports whether the guest has been told who it is.
+func (p *player) seeded() bool {
+	disk, err := os.ReadFile(p.files.seed())
+	return err != nil || strings.Contains(string(disk), "user-data")
+}
+
+func (p *player) say(text string) {
+	console, err := os.OpenFile(p.files.console(), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err == nil {
+		_, _ = fmt.Fprintf(console, "[    1.0] %s\r\n", text)
+		_ = console.Close()
+	}
 }
 
 // onDisk is the count as the guest's disk has it.
@@ -271,6 +289,9 @@ func (p *player) answer(command string, arguments map[string]any) any {
 	case "cont":
 		if p.how != full {
 			p.status = "running"
+		}
+		if p.seeded() && p.how != nobodys {
+			p.say(namedMarker)
 		}
 	case "stop":
 		p.status = "paused"

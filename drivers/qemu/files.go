@@ -28,6 +28,17 @@ func (f files) suspended() string           { return filepath.Join(f.dir, "suspe
 func (f files) snapshots() string           { return filepath.Join(f.dir, "snapshots") }
 func (f files) snapshot(name string) string { return filepath.Join(f.snapshots(), name) }
 
+// unused is there as long as the guest of the machine has never executed: its disk can be made anew.
+func (f files) unused() string { return filepath.Join(f.dir, "unused") }
+
+// used ends that, for good when it returns.
+func (f files) used() error {
+	if !hostfiles.Exists(f.unused()) {
+		return nil
+	}
+	return errors.Join(os.Remove(f.unused()), hostfiles.SyncFolder(f.dir))
+}
+
 // part is the name of a folder that is being made, or being removed.
 func part(path string) string { return path + ".part" }
 
@@ -52,7 +63,7 @@ func (f files) remove() error {
 	for _, layer := range layers {
 		problems = append(problems, hostfiles.Remove(f.layer(layer)))
 	}
-	problems = append(problems, hostfiles.Remove(f.chain(), hostfiles.Part(f.disk()), f.seed(), f.console(),
+	problems = append(problems, hostfiles.Remove(f.chain(), hostfiles.Part(f.disk()), f.unused(), f.seed(), f.console(),
 		hostfiles.Older(f.console()), f.errors(), f.pid(), f.monitor()))
 	for _, path := range []string{f.suspended(), part(f.suspended()), f.snapshots()} {
 		problems = append(problems, os.RemoveAll(path))

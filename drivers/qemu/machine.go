@@ -140,6 +140,11 @@ func (m *Machine) reach(ctx context.Context, limit time.Duration, alive func() b
 // Start starts QEMU with a new seed disk, or lets a paused guest go on, and returns once the guest executes. Memory that
 // was kept is thrown away before: the disk is about to become another one.
 func (m *Machine) Start(ctx context.Context) error {
+	return m.StartReporting(ctx, func(string, int64, int64) {})
+}
+
+// StartReporting is Start that tells where a machine boots from its disk that should have had it quicker.
+func (m *Machine) StartReporting(ctx context.Context, report func(text string, done, total int64)) error {
 	release, err := m.files.lock(ctx)
 	if err != nil {
 		return fmt.Errorf("start machine %q: %w", m.spec.Name, err)
@@ -154,7 +159,7 @@ func (m *Machine) Start(ctx context.Context) error {
 	case !m.files.made():
 		err = errors.New("it does not exist")
 	default:
-		err = m.boot(ctx)
+		err = m.boot(ctx, report)
 	}
 	if err != nil {
 		return fmt.Errorf("start machine %q: %w", m.spec.Name, err)
@@ -217,18 +222,23 @@ func (m *Machine) letRun(ctx context.Context, qemu *monitor) error {
 	return qemu.execute(ctx, "cont", nil)
 }
 
-func (m *Machine) boot(ctx context.Context) error {
+func (m *Machine) boot(ctx context.Context, report func(string, int64, int64)) error {
 	if err := discard(m.files.suspended()); err != nil {
 		return err
 	}
 	if err := seed.Write(ctx, m.files.seed(), m.spec); err != nil {
 		return hostfiles.DiskFull(err, m.spec.Dir)
 	}
-	if err := m.prepare(); err != nil {
-		return err
-	}
 	accel, err := m.driver.accelerator(ctx, m.spec.Image)
 	if err != nil {
+		return err
+	}
+	if hostfiles.Exists(m.files.unused()) {
+		if done, err := m.bootNew(ctx, accel.Name, report); done || err != nil {
+			return err
+		}
+	}
+	if err := m.prepare(); err != nil {
 		return err
 	}
 	memory, err := newMemory(m.memoryBytes())

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/skiff-k8s/skiff/drivers"
@@ -46,6 +47,8 @@ type limits struct {
 	answer time.Duration // until a QEMU that runs answers
 	probe  time.Duration // until a test guest is up
 	end    time.Duration // until QEMU has ended after a signal
+	boot   time.Duration // until a guest has booted to be saved
+	named  time.Duration // until a guest that goes on from a saved boot has its identity
 }
 
 // New returns the driver. It does not look at the host yet; Check does.
@@ -60,7 +63,7 @@ func New(options Options) *Driver {
 		options.QEMUImg = "qemu-img"
 	}
 	return &Driver{options: options, kvm: "/dev/kvm", cpuinfo: "/proc/cpuinfo", limits: limits{
-		start: 30 * time.Second, answer: 3 * time.Second, probe: 5 * time.Second, end: 5 * time.Second,
+		start: 30 * time.Second, answer: 3 * time.Second, probe: 5 * time.Second, end: 5 * time.Second, boot: 3 * time.Minute, named: 30 * time.Second,
 	}}
 }
 
@@ -91,6 +94,9 @@ func (d *Driver) Create(ctx context.Context, spec machine.Spec) (machine.Machine
 
 func (d *Driver) create(ctx context.Context, m *Machine) error {
 	if err := seed.Write(ctx, m.files.seed(), m.spec); err != nil {
+		return err
+	}
+	if err := os.WriteFile(m.files.unused(), nil, 0o600); err != nil {
 		return err
 	}
 	return hostfiles.CreateDisk(ctx, d.options.QEMUImg, m.files.disk(), m.spec)

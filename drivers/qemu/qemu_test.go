@@ -73,7 +73,7 @@ func newDriver(t *testing.T, how behaviour, guest string) *Driver {
 	})
 	d.kvm, d.cpuinfo = filepath.Join(t.TempDir(), "none"), filepath.Join(t.TempDir(), "none")
 	// One that will not answer is not waited for long; any other has the time that a busy host needs.
-	d.limits = limits{start: time.Minute, answer: 5 * time.Second, probe: time.Minute, end: time.Second}
+	d.limits = limits{start: time.Minute, answer: 5 * time.Second, probe: time.Minute, end: time.Second, boot: time.Minute, named: time.Minute}
 	if how == mute {
 		d.limits.answer = time.Second
 	}

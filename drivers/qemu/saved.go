@@ -39,6 +39,7 @@ type manifest struct {
 	Layer   string    `json:"layer,omitempty"`  // of a snapshot: the topmost layer of its disk
 	Note    []byte    `json:"note,omitempty"`   // of a snapshot
 	Memory  *memory   `json:"memory,omitempty"` // nil when the machine had none
+	Disk    *disk     `json:"disk,omitempty"`   // of a saved boot: its layer of the disk
 }
 
 // memory is the part of a manifest that a machine needs to go on.
@@ -47,6 +48,12 @@ type memory struct {
 	Bytes   int64  `json:"bytes"` // of the memory's file
 	Sums    []byte `json:"sums"`  // of its chunks, four bytes each, the lowest first
 	Devices string `json:"devices"`
+}
+
+// disk is the part of a manifest that a machine needs to have the disk of another one.
+type disk struct {
+	Bytes  int64  `json:"bytes"`  // as the guest sees it
+	SHA256 string `json:"sha256"` // of the layer's file, in hexadecimal
 }
 
 // manifestVersion changes with the meaning of the files.

@@ -289,20 +289,39 @@ func (m *Machine) resumeKept(ctx context.Context) error {
 	if kept.Memory == nil {
 		return &damageError{what: "there is no memory in it"}
 	}
+	if !hostfiles.Exists(m.files.seed()) { // the guest has read it, but looks for its disk
+		if err := seed.Write(ctx, m.files.seed(), m.spec); err != nil {
+			return hostfiles.DiskFull(err, m.spec.Dir)
+		}
+	}
+	err = m.goOnFrom(ctx, dir, kept.Memory, accel.Name, func(ctx context.Context, qemu *monitor) error {
+		if err := invalidate(dir); err != nil {
+			return err
+		}
+		return qemu.execute(ctx, "cont", nil)
+	})
+	if err == nil {
+		_ = os.RemoveAll(dir) // without a manifest it is nothing, and the next suspension removes it too
+	}
+	return err
+}
+
+// goOnFrom starts a QEMU with the memory that dir keeps, and calls ready when all of it is loaded and the guest stands still.
+func (m *Machine) goOnFrom(ctx context.Context, dir string, kept *memory, accel accelerator, ready func(context.Context, *monitor) error) error {
 	fits := func(version string) error {
-		if what := kept.Memory.Key.differs(keyOf(m.spec, accel.Name, version)); what != "" {
+		if what := kept.Key.differs(keyOf(m.spec, accel, version)); what != "" {
 			return fail.New(fail.SnapshotMismatch, "use the saved memory", "it does not fit: %s", what)
 		}
 		return nil
 	}
-	if err := fits(kept.Memory.Key.QEMU); err != nil { // all but the version, which only the new QEMU tells
+	if err := fits(kept.Key.QEMU); err != nil { // all but the version, which only the new QEMU tells
 		return err
 	}
-	devices, err := readDevices(dir, kept.Memory.Devices)
+	devices, err := readDevices(dir, kept.Devices)
 	if err != nil {
 		return err
 	}
-	memory, err := m.emptyOrLeft(kept.Memory.Bytes)
+	memory, err := m.emptyOrLeft(kept.Bytes)
 	if err != nil {
 		return err
 	}
@@ -310,16 +329,11 @@ func (m *Machine) resumeKept(ctx context.Context) error {
 	if err := m.prepare(); err != nil {
 		return err
 	}
-	if !hostfiles.Exists(m.files.seed()) { // the guest has read it, but looks for its disk
-		if err := seed.Write(ctx, m.files.seed(), m.spec); err != nil {
-			return hostfiles.DiskFull(err, m.spec.Dir)
-		}
-	}
 	// QEMU starts meanwhile: it does not look at the memory before it loads the devices.
 	loading, stop := context.WithCancel(ctx)
 	loaded := make(chan error, 1)
 	go func() {
-		loaded <- loadKept(loading, memory, dir, kept.Memory)
+		loaded <- loadKept(loading, memory, dir, kept)
 		close(loaded)
 	}()
 	defer func() {
@@ -327,7 +341,7 @@ func (m *Machine) resumeKept(ctx context.Context) error {
 		for range loaded { // nobody may write to a memory that is closed
 		}
 	}()
-	err = m.launch(ctx, accel.Name, memory, []string{standStill, "-incoming", "defer"}, func(_ context.Context, qemu *monitor) error {
+	return m.launch(ctx, accel, memory, []string{standStill, "-incoming", "defer"}, func(_ context.Context, qemu *monitor) error {
 		if err := fits(qemu.version); err != nil {
 			return err
 		}
@@ -339,15 +353,8 @@ func (m *Machine) resumeKept(ctx context.Context) error {
 		if err := qemu.loadDevices(ctx, devices); err != nil {
 			return err
 		}
-		if err := invalidate(dir); err != nil {
-			return err
-		}
-		return qemu.execute(ctx, "cont", nil)
+		return ready(ctx, qemu)
 	})
-	if err == nil {
-		_ = os.RemoveAll(dir) // without a manifest it is nothing, and the next suspension removes it too
-	}
-	return err
 }
 
 // emptyOrLeft returns a memory to be filled: the one that a restore has left where its size is right, or else a new one.

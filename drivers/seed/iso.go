@@ -12,6 +12,10 @@ import (
 	"github.com/diskfs/go-diskfs/filesystem/iso9660"
 )
 
+// diskBytes is the size of every seed disk: a machine that goes on with another disk than it has booted with still knows the
+// size of the first.
+const diskBytes = 128 << 10
+
 // file is a file in the root folder of the disk.
 type file struct {
 	name    string
@@ -39,7 +43,13 @@ func iso(files []file) (image []byte, err error) {
 	if err := system.Finalize(iso9660.FinalizeOptions{RockRidge: true, VolumeIdentifier: label}); err != nil {
 		return nil, err
 	}
-	return memory.bytes, settle(memory.bytes)
+	if err := settle(memory.bytes); err != nil {
+		return nil, err
+	}
+	if len(memory.bytes) > diskBytes {
+		return nil, fmt.Errorf("the image has %d bytes, more than %d", len(memory.bytes), diskBytes)
+	}
+	return append(memory.bytes, make([]byte, diskBytes-len(memory.bytes))...), nil
 }
 
 // memory is the part of a storage backend that writing an image needs. The image is put together in memory because the

@@ -26,17 +26,27 @@ func Write(ctx context.Context, path string, spec machine.Spec) error {
 	if err != nil {
 		return fmt.Errorf("describe machine %q to itself: %w", spec.Name, err)
 	}
-	image, err := iso([]file{
-		{name: "meta-data", content: []byte(metaData(spec))},
-		{name: "user-data", content: script},
-	})
+	err = save(path, file{name: "meta-data", content: []byte(metaData(spec))}, file{name: "user-data", content: script})
 	if err != nil {
-		return fmt.Errorf("make seed disk of machine %q: %w", spec.Name, err)
-	}
-	if err := renameio.WriteFile(path, image, 0o600); err != nil {
-		return fmt.Errorf("write seed disk of machine %q: %w", spec.Name, err)
+		return fmt.Errorf("make the seed disk of machine %q: %w", spec.Name, err)
 	}
 	return nil
+}
+
+// WriteNameless makes a seed disk at path that has no identity: the machine that boots with it waits for another one.
+func WriteNameless(path string) error {
+	if err := save(path, file{name: "meta-data"}); err != nil {
+		return fmt.Errorf("make a seed disk without an identity: %w", err)
+	}
+	return nil
+}
+
+func save(path string, files ...file) error {
+	image, err := iso(files)
+	if err != nil {
+		return err
+	}
+	return renameio.WriteFile(path, image, 0o600)
 }
 
 // metaData is for tools that know NoCloud; the guest image's service does not read it.

@@ -45,7 +45,7 @@ var masked = []string{
 // enabled are the units that start at boot, below the target that wants them.
 var enabled = map[string]string{
 	"skiff-seed.service": "sysinit.target", "skiff-network.service": "sysinit.target", "containerd.service": "multi-user.target",
-	"kubelet.service": "multi-user.target", "ssh.service": "multi-user.target",
+	"kubelet.service": "multi-user.target", "ssh.service": "multi-user.target", "skiff-identity.service": "multi-user.target",
 }
 
 // kubeNames are the names by which kube knows which program to be, in the guest itself.

@@ -17,7 +17,7 @@ import (
 type Sizes struct {
 	Disk       int64 // what disk.raw takes, holes not counted
 	Mirror     int64
-	Compressed int64 // the whole folder as one .tar.zst: what a download would be
+	Compressed int64 // the whole folder but for its saved boots as one .tar.zst: what a download would be
 }
 
 // Measure compresses the image folder dir, without keeping the result, to say how large it is.
@@ -50,7 +50,7 @@ func Measure(ctx context.Context, dir string) (Sizes, error) {
 // compressed returns the length of the folder as tar and zstd would pack it. The long window finds that the disk and the mirror
 // hold the same programs.
 func compressed(ctx context.Context, dir string) (int64, error) {
-	pack := exec.CommandContext(ctx, "tar", "--create", "--sparse", "--sort=name", "--directory", dir, ".")
+	pack := exec.CommandContext(ctx, "tar", "--create", "--sparse", "--sort=name", "--exclude=./"+images.BootsName, "--directory", dir, ".")
 	zstd := exec.CommandContext(ctx, "zstd", "-q", "-6", "-T0", "--long=31", "--stdout")
 	pipe, err := pack.StdoutPipe()
 	if err != nil {
