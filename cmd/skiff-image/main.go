@@ -84,7 +84,10 @@ func runBuild(ctx context.Context, source string, printDir bool, stdout, stderr 
 		return err
 	}
 	if err := saveBoots(ctx, stderr, result, filepath.Join(cache, "accelerator.json")); err != nil {
-		return err
+		if ctx.Err() != nil {
+			return err
+		}
+		fmt.Fprintf(stderr, "Warning: new machines boot from their disks: %v\n", err) // the image is whole without
 	}
 	if printDir {
 		fmt.Fprintln(stdout, result.Dir)

@@ -59,8 +59,11 @@ func (d *Driver) saveBoot(ctx context.Context, spec machine.Spec) (err error) {
 	if err := os.MkdirAll(spec.Image.Boots, 0o755); err != nil {
 		return err
 	}
-	spec.Cluster, spec.Name = "boot", "nameless"
-	if spec.Dir, err = newFolder(target.dir); err != nil {
+	spec.Cluster, spec.Name, spec.Dir = "boot", "nameless", part(target.dir)
+	if err := d.machine(spec).kill(ctx); err != nil { // one whose builder was killed
+		return err
+	}
+	if _, err = newFolder(target.dir); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(spec.Dir)) }()
@@ -217,24 +220,39 @@ func (m *Machine) savedBoot(accel accelerator) (manifest, error) {
 	return kept, nil
 }
 
-// fromSavedBoot makes a machine that was never used go on from a saved boot, and returns when it has its identity. After an
-// error no process is left, and its disk is as if it had never been used.
-func (m *Machine) fromSavedBoot(ctx context.Context, accel accelerator) error {
+// bootNew boots a machine that was never used: from a saved boot, or else, when done is false, the caller does from its disk. That
+// is as if it had never been used.
+func (m *Machine) bootNew(ctx context.Context, accel accelerator, report func(string, int64, int64)) (done bool, err error) {
+	if hostfiles.Exists(m.files.chain()) { // a snapshot stands on its disk
+		return false, m.files.used()
+	}
 	kept, err := m.savedBoot(accel)
-	if err != nil {
-		return err
-	}
-	boot := bootOf(m.spec)
-	err = m.copyDisk(ctx, boot.disk(), kept.Disk.SHA256)
 	if err == nil {
-		err = m.goOnFrom(ctx, boot.suspended(), kept.Memory, accel, m.takeIdentity)
-	}
-	if err != nil {
+		if err = m.fromSavedBoot(ctx, accel, kept); err == nil {
+			return true, nil
+		}
 		anew, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.driver.limits.start)
 		defer cancel()
-		return errors.Join(err, m.driver.create(anew, m))
+		if failed := m.driver.create(anew, m); failed != nil {
+			return true, hostfiles.DiskFull(errors.Join(err, failed), m.spec.Dir)
+		}
 	}
-	return nil
+	if ctx.Err() != nil {
+		return true, err
+	}
+	if !errors.Is(err, fs.ErrNotExist) && !fail.Is(err, fail.SnapshotMismatch) {
+		report(fmt.Sprintf("booting from the disk, as the saved boot is of no use (%v)", err), 0, 0)
+	}
+	return false, m.files.used()
+}
+
+// fromSavedBoot makes the machine go on from a saved boot. After an error no process is left.
+func (m *Machine) fromSavedBoot(ctx context.Context, accel accelerator, kept manifest) error {
+	boot := bootOf(m.spec)
+	if err := m.copyDisk(ctx, boot.disk(), kept.Disk.SHA256); err != nil {
+		return err
+	}
+	return m.goOnFrom(ctx, boot.suspended(), kept.Memory, accel, m.takeIdentity)
 }
 
 // copyDisk puts a copy of a saved boot's layer in the place of the machine's.
@@ -288,18 +306,4 @@ func (m *Machine) takeIdentity(ctx context.Context, qemu *monitor) error {
 	ctx, cancel := context.WithTimeout(ctx, m.driver.limits.named)
 	defer cancel()
 	return m.says(ctx, qemu, namedMarker, written)
-}
-
-// bootNew boots a machine that was never used: from a saved boot, or from its disk where there is none or it is of no use.
-func (m *Machine) bootNew(ctx context.Context, accel accelerator, report func(string, int64, int64)) (done bool, err error) {
-	if hostfiles.Exists(m.files.chain()) { // a snapshot stands on its disk
-		return false, m.files.used()
-	}
-	switch err := m.fromSavedBoot(ctx, accel); {
-	case err == nil || ctx.Err() != nil:
-		return true, err
-	case !errors.Is(err, fs.ErrNotExist) && !fail.Is(err, fail.SnapshotMismatch):
-		report(fmt.Sprintf("booting from the disk, as the saved boot is of no use (%v)", err), 0, 0)
-	}
-	return false, m.files.used()
 }

@@ -186,6 +186,53 @@ func TestBootCutOff(t *testing.T) {
 	notStale(t, m, "nothing")
 }
 
+// TestBootWithoutRoom: a machine whose disk cannot be made is not started, and the next start finds it as it was.
+func TestBootWithoutRoom(t *testing.T) {
+	t.Parallel()
+	d := newDriver(t, works, t.TempDir())
+	m := created(t, d, withBoot(t, d))
+	room := d.options.QEMUImg
+	d.options.QEMUImg = playing(t, fullDisk)
+	if err := m.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "No space left on device") {
+		t.Errorf("Start: got error %v, want what qemu-img says", err)
+	}
+	wantState(t, m, machine.Stopped)
+	d.options.QEMUImg = room
+	if text := told(t, m); text != "" || !resumes(t, m) {
+		t.Errorf("with room, it boots from its disk: %q", text)
+	}
+}
+
+// TestSaveBootCutOff: the machine of a builder that was killed is ended by the next one.
+func TestSaveBootCutOff(t *testing.T) {
+	t.Parallel()
+	d := newDriver(t, works, t.TempDir())
+	spec := testSpec(t)
+	spec.Image.Boots = t.TempDir()
+	left := spec
+	left.Cluster, left.Name = "boot", "nameless"
+	dir, err := newFolder(bootOf(spec).dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	left.Dir = dir
+	m := d.machine(left)
+	if err := m.bootNameless(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p, err := m.process(t.Context())
+	if err != nil || p == nil {
+		t.Fatalf("got process %v (%v), want one", p, err)
+	}
+	defer p.release()
+	if saved, err := d.SaveBoot(t.Context(), spec); !saved || err != nil {
+		t.Errorf("SaveBoot: got %t (%v), want a saved boot", saved, err)
+	}
+	if p.alive() {
+		t.Error("the first machine runs on")
+	}
+}
+
 // TestSaveBootFails: a guest that does not get so far leaves nothing.
 func TestSaveBootFails(t *testing.T) {
 	t.Parallel()
