@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -243,7 +244,10 @@ func power(ctx context.Context, vm machine.Machine, report Report) error {
 func (s *start) answer(ctx context.Context, spec machine.Spec) error {
 	waiting, cancel := context.WithTimeout(ctx, bootLimit)
 	defer cancel()
-	err := machine.Wait(waiting, s.vm)
+	err := s.whileRuns(waiting, func(ctx context.Context) error { return machine.Wait(ctx, s.vm) })
+	if errors.Is(err, errEnded) {
+		return s.ended(err)
+	}
 	if err != nil && ctx.Err() == nil {
 		return fail.New(fail.BootTimeout, "boot cluster "+s.config.Profile, "%s did not answer: %w", spec.SSH.Address, err).
 			WithNext("skiff logs -p %s --step boot", s.config.Profile)
@@ -263,8 +267,9 @@ func (s *start) kubernetes() Step {
 			if err := s.Kubernetes.Prepare(ctx, s.target(s.config)); err != nil {
 				return err
 			}
-			if err := s.Kubernetes.Up(ctx, vm, s.target(s.config), report); err != nil {
-				return err
+			err = s.whileRuns(ctx, func(ctx context.Context) error { return s.Kubernetes.Up(ctx, vm, s.target(s.config), report) })
+			if err != nil {
+				return s.ended(err)
 			}
 			s.config.Provisioned = true
 			return s.save(s.config)
@@ -359,7 +364,7 @@ func (s *start) wait(addons ...string) Step {
 			if s.resumed {
 				err = s.awake(ctx, vm, report)
 			} else {
-				err = s.Kubernetes.Wait(ctx, vm, s.target(s.config), report)
+				err = s.usable(ctx, report)
 			}
 			if err != nil {
 				return err
@@ -367,6 +372,13 @@ func (s *start) wait(addons ...string) Step {
 			return s.published(ctx)
 		},
 	}
+}
+
+// usable waits until the cluster is.
+func (s *start) usable(ctx context.Context, report Report) error {
+	return s.ended(s.whileRuns(ctx, func(ctx context.Context) error {
+		return s.Kubernetes.Wait(ctx, s.vm, s.target(s.config), report)
+	}))
 }
 
 // publishLimit is how long start waits for the ports of Services when all else is there. The agent asks again by itself, with

@@ -195,7 +195,10 @@ func (s *start) wake(ctx context.Context, report Report) error {
 		return nil
 	}
 	report("waiting for it to answer over SSH", 0, 0)
-	if err := rouse(ctx, s.Kubernetes, s.vm, s.target(s.config), report); err != nil {
+	err = s.whileRuns(ctx, func(ctx context.Context) error {
+		return rouse(ctx, s.Kubernetes, s.vm, s.target(s.config), report)
+	})
+	if err != nil {
 		return err
 	}
 	s.resumed = true
@@ -233,12 +236,12 @@ func rouse(ctx context.Context, kubernetes Kubernetes, vm machine.Runner, c Targ
 func (s *start) awake(ctx context.Context, vm machine.Machine, report Report) error {
 	limited, cancel := context.WithTimeout(ctx, awakeLimit)
 	defer cancel()
-	var err error
-	if s.heard != nil {
-		err = s.Kubernetes.WaitAgain(limited, s.target(s.config), s.heard.until, report)
-	} else {
-		err = s.Kubernetes.Wait(limited, vm, s.target(s.config), report)
-	}
+	err := s.whileRuns(limited, func(ctx context.Context) error {
+		if s.heard != nil {
+			return s.Kubernetes.WaitAgain(ctx, s.target(s.config), s.heard.until, report)
+		}
+		return s.Kubernetes.Wait(ctx, vm, s.target(s.config), report)
+	})
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
@@ -253,7 +256,7 @@ func (s *start) awake(ctx context.Context, vm machine.Machine, report Report) er
 			}
 		}
 	}
-	return s.Kubernetes.Wait(ctx, s.vm, s.target(s.config), report)
+	return s.usable(ctx, report)
 }
 
 // cold throws away the memory that is of no use, says so, and boots the machine from its disk.

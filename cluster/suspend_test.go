@@ -3,9 +3,11 @@ package cluster_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -246,6 +248,70 @@ func TestColdInstead(t *testing.T) {
 			}
 			if w.commands("kubeadm") != 2 {
 				t.Errorf("Kubernetes was brought up %d times, want 2", w.commands("kubeadm"))
+			}
+		})
+	}
+}
+
+// dying is a Kubernetes whose machine ends, for the first times, when something is waited for, and of which nothing comes then.
+type dying struct {
+	clustertest.Kubernetes
+	vm    func() machine.Machine
+	times *atomic.Int32
+}
+
+func (d dying) die(ctx context.Context) error {
+	if err := d.vm().(*fake.Machine).Crash(); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (d dying) Wait(ctx context.Context, m machine.Runner, c cluster.Target, report cluster.Report) error {
+	if d.times.Add(-1) >= 0 {
+		return d.die(ctx)
+	}
+	return d.Kubernetes.Wait(ctx, m, c, report)
+}
+
+func (d dying) Wake(ctx context.Context, m machine.Runner, c cluster.Target, report cluster.Report) error {
+	if d.times.Add(-1) >= 0 {
+		return d.die(ctx)
+	}
+	return d.Kubernetes.Wake(ctx, m, c, report)
+}
+
+// TestEndsWhileItIsWaitedFor: of a machine that has ended nothing is waited for; one that was resumed boots, twice if need be.
+func TestEndsWhileItIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	for times := range 3 {
+		t.Run(fmt.Sprint(times), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.starts(w.options())
+			w.stops()
+			dies := new(atomic.Int32)
+			dies.Store(int32(times))
+			w.Kubernetes = dying{Kubernetes: clustertest.Kubernetes{}, vm: w.vm, times: dies}
+			w.did()
+			_, err := w.Start(t.Context(), w.options(), w.sink)
+			_, warnings := w.did()
+			if boots := strings.Contains(warnings, "its machine has ended), so it boots from its disk"); boots != (times > 0) {
+				t.Errorf("start warned %q, want that it boots: %t", warnings, times > 0)
+			}
+			if times > 1 {
+				failed, ok := errors.AsType[*fail.Error](err)
+				if !ok || failed.ID != fail.MachineFailed || failed.Next != "skiff start -p dev" {
+					t.Fatalf("got error %+v, want %s and what mends it", err, fail.MachineFailed)
+				}
+				_, err = w.Start(t.Context(), w.options(), w.sink)
+			}
+			if err != nil {
+				t.Errorf("start: %v", err)
+			}
+			if got := w.status(); got != allWell {
+				t.Errorf("status: got %q, want %q", got, allWell)
 			}
 		})
 	}
