@@ -6,6 +6,9 @@ import (
 	"os"
 	"time"
 
+	"github.com/go-logr/logr"
+	"k8s.io/klog/v2"
+
 	"github.com/skiff-k8s/skiff/agent"
 	"github.com/skiff-k8s/skiff/agent/sleep"
 	"github.com/skiff-k8s/skiff/cluster"
@@ -26,6 +29,7 @@ var (
 )
 
 func main() {
+	klog.SetLogger(logr.Discard()) // what Kubernetes' client has to say comes back as an error, and is told once
 	streams := cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}
 	os.Exit(cli.Main(context.Background(), os.Args[1:], streams, live()))
 }
