@@ -69,6 +69,12 @@ func (c *Client) ping(ctx context.Context) error {
 	return c.call(ctx, http.MethodGet, "/v1/ping", nil, nil)
 }
 
+// Gone reports whether no agent is there any more. One that is slow to answer is there.
+func (c *Client) Gone(ctx context.Context) bool {
+	err := c.ping(ctx)
+	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist)
+}
+
 // WatchKubernetes makes the agent publish the Services of the cluster that the kubeconfig's current context names, from
 // now on. It takes the place of an earlier call and does nothing when it is the same. It does not wait for the cluster: an
 // API server that does not answer is tried again until it does.

@@ -62,6 +62,8 @@ type Agents interface {
 	Start(ctx context.Context, configFile string, c agent.Config) error
 	// Status asks the agent behind socket. An error means that none answers.
 	Status(ctx context.Context, socket string) (agent.Status, error)
+	// Gone reports whether the agent behind socket has ended.
+	Gone(ctx context.Context, socket string) bool
 	// Watch makes the agent publish the Services of the cluster that kubeconfig names.
 	Watch(ctx context.Context, socket string, kubeconfig []byte) error
 	// Published returns once the Services that the agent watches have their ports.

@@ -25,6 +25,9 @@ func (LiveAgents) Status(ctx context.Context, socket string) (agent.Status, erro
 	return agent.Dial(socket).Status(ctx)
 }
 
+// Gone implements Agents.
+func (LiveAgents) Gone(ctx context.Context, socket string) bool { return agent.Dial(socket).Gone(ctx) }
+
 // Watch implements Agents.
 func (LiveAgents) Watch(ctx context.Context, socket string, kubeconfig []byte) error {
 	return agent.Dial(socket).WatchKubernetes(ctx, kubeconfig)

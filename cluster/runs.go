@@ -12,53 +12,67 @@ import (
 // runsTick is how often a machine is asked whether it still runs while one waits for its guest.
 const runsTick = 500 * time.Millisecond
 
-// errEnded is why nobody waits any longer for what a guest was to do.
-var errEnded = errors.New("its machine has ended")
+// Why nobody waits any longer for what a guest was to do.
+var (
+	errEnded  = errors.New("its machine has ended")
+	errCutOff = errors.New("its agent has ended")
+)
 
-// whileRuns does what waits for the guest of a machine, and gives errEnded when the machine ends meanwhile: from a guest that is
-// gone no answer comes, and the limits of waiting are those of slow hosts.
-func whileRuns(ctx context.Context, vm machine.Machine, do func(context.Context) error) error {
+func isEnd(err error) bool { return errors.Is(err, errEnded) || errors.Is(err, errCutOff) }
+
+// whileRuns does what waits for the cluster's guest, and gives errEnded when its machine ends meanwhile, and errCutOff when
+// its agent does: then no answer comes, and the limits of waiting are those of slow hosts. A machine that exists already is
+// not asked, as that takes a connection each time.
+func (s *start) whileRuns(ctx context.Context, do func(context.Context) error) error {
 	running, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	go func() {
 		ticker := time.NewTicker(runsTick)
 		defer ticker.Stop()
-		for seen := 0; ; { // one look may meet a process that is just being found out about
+		for last := error(nil); ; { // one look may meet what is just being found out about
 			select {
 			case <-running.Done():
 				return
 			case <-ticker.C:
 			}
-			state, err := vm.State(running)
-			if err != nil || state != machine.Stopped && state != machine.Absent {
-				seen = 0
-				continue
-			}
-			if seen++; seen == 2 {
-				end(errEnded)
+			now := s.ending(running)
+			if now != nil && now == last { //nolint:errorlint // the very same is meant
+				end(now)
 				return
 			}
+			last = now
 		}
 	}()
 	err := do(running)
-	if err != nil && ctx.Err() == nil && errors.Is(context.Cause(running), errEnded) {
-		return errEnded
+	if cause := context.Cause(running); err != nil && ctx.Err() == nil && isEnd(cause) {
+		return cause
 	}
 	return err
 }
 
-// whileRuns is that for the cluster's machine. One that exists already is not asked: that takes a connection each time.
-func (s *start) whileRuns(ctx context.Context, do func(context.Context) error) error {
-	if s.config.SSH != nil {
-		return do(ctx)
+// ending looks once at the machine and the agent.
+func (s *start) ending(ctx context.Context) error {
+	if s.Agents.Gone(ctx, s.files.AgentSocket()) {
+		return errCutOff
 	}
-	return whileRuns(ctx, s.vm, do)
+	if s.config.SSH != nil {
+		return nil
+	}
+	state, err := s.vm.State(ctx)
+	if err == nil && (state == machine.Stopped || state == machine.Absent) {
+		return errEnded
+	}
+	return nil
 }
 
-// ended gives an error that says that the machine has ended its ID; any other stays as it is.
+// ended gives an error of whileRuns its ID; any other stays as it is.
 func (s *start) ended(err error) error {
-	if !errors.Is(err, errEnded) {
+	if !isEnd(err) {
 		return err
 	}
-	return fail.New(fail.MachineFailed, "start cluster "+s.config.Profile, "%w", err).WithNext("skiff start -p %s", s.config.Profile)
+	id := fail.MachineFailed
+	if errors.Is(err, errCutOff) {
+		id = fail.AgentFailed
+	}
+	return fail.New(id, "start cluster "+s.config.Profile, "%w", err).WithNext("skiff start -p %s", s.config.Profile)
 }

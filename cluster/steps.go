@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -245,7 +244,7 @@ func (s *start) answer(ctx context.Context, spec machine.Spec) error {
 	waiting, cancel := context.WithTimeout(ctx, bootLimit)
 	defer cancel()
 	err := s.whileRuns(waiting, func(ctx context.Context) error { return machine.Wait(ctx, s.vm) })
-	if errors.Is(err, errEnded) {
+	if isEnd(err) {
 		return s.ended(err)
 	}
 	if err != nil && ctx.Err() == nil {

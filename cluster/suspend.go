@@ -153,6 +153,9 @@ func (s *start) resume(moved bool) Step {
 			if err == nil || ctx.Err() != nil {
 				return err
 			}
+			if errors.Is(err, errCutOff) { // the memory is as good as it was
+				return s.ended(err)
+			}
 			return s.cold(ctx, report, err)
 		},
 		Undo: func(ctx context.Context) error {
@@ -244,6 +247,9 @@ func (s *start) awake(ctx context.Context, vm machine.Machine, report Report) er
 	})
 	if err == nil || ctx.Err() != nil {
 		return err
+	}
+	if errors.Is(err, errCutOff) { // the memory is as good as it was
+		return s.ended(err)
 	}
 	took := s.spare != nil
 	if err := s.cold(ctx, report, err); err != nil {

@@ -317,6 +317,44 @@ func TestEndsWhileItIsWaitedFor(t *testing.T) {
 	}
 }
 
+// lonely is a Kubernetes whose agent ends when the cluster is waited for.
+type lonely struct {
+	clustertest.Kubernetes
+	agent string
+}
+
+func (l lonely) Wait(ctx context.Context, _ machine.Runner, _ cluster.Target, _ cluster.Report) error {
+	if err := os.Remove(l.agent); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// TestAgentEndsWhileItIsWaitedFor: the memory is kept again, and nothing boots.
+func TestAgentEndsWhileItIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.starts(w.options())
+	w.stops()
+	w.Kubernetes = lonely{agent: w.Home.Cluster("dev").AgentSocket()}
+	_, err := w.Start(t.Context(), w.options(), w.sink)
+	failed, ok := errors.AsType[*fail.Error](err)
+	if !ok || failed.ID != fail.AgentFailed || failed.Next != "skiff start -p dev" {
+		t.Errorf("got error %+v, want %s and what mends it", err, fail.AgentFailed)
+	}
+	w.suspended(true)
+	w.Kubernetes = clustertest.Kubernetes{}
+	w.did()
+	w.starts(w.options())
+	if _, warnings := w.did(); strings.Contains(warnings, "boots") {
+		t.Errorf("start warned %q, want that it goes on", warnings)
+	}
+	if got := w.status(); got != allWell {
+		t.Errorf("status: got %q, want %q", got, allWell)
+	}
+}
+
 // TestResizedWhileSuspended: a machine of another size cannot go on from its memory.
 func TestResizedWhileSuspended(t *testing.T) {
 	t.Parallel()

@@ -69,6 +69,12 @@ func (a Agents) write(socket string, status agent.Status) error {
 	return os.WriteFile(socket, content, 0o600)
 }
 
+// Gone implements cluster.Agents.
+func (a Agents) Gone(_ context.Context, socket string) bool {
+	_, err := os.Stat(socket)
+	return errors.Is(err, fs.ErrNotExist)
+}
+
 // Status implements cluster.Agents.
 func (a Agents) Status(_ context.Context, socket string) (agent.Status, error) {
 	var status agent.Status
