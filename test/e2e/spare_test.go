@@ -41,7 +41,7 @@ func TestSpare(t *testing.T) {
 	s.run("stop", "-p", "two", "--shutdown")
 	s.timed("start of a former spare, booted", "start", "-p", "two")
 	for what, value := range s.identity("two") {
-		if what != "boot" && what != "token" && second[what] != value {
+		if what != "token" && second[what] != value {
 			t.Errorf("after a boot the %s of cluster two is %q and was %q", what, value, second[what])
 		}
 	}
@@ -96,13 +96,13 @@ func (s *session) takes(profile, address string) map[string]string {
 	return s.identity(profile)
 }
 
-// identity is what no two clusters may have in common.
+// identity is what no two clusters may have in common. The kernel's boot ID is not in it: machines that go on from one saved boot
+// have the same until they boot (site/content/design/saved-boot.md).
 func (s *session) identity(profile string) map[string]string {
 	s.t.Helper()
 	in := func(args ...string) string { return s.run(append([]string{"ssh", "-p", profile, "--"}, args...)...) }
 	return map[string]string{
 		"machine-id":            in("cat", "/etc/machine-id"),
-		"boot":                  in("cat", "/proc/sys/kernel/random/boot_id"),
 		"SSH host key":          in("cat", "/etc/ssh/ssh_host_ed25519_key.pub"),
 		"authority":             in("cat", "/etc/kubernetes/pki/ca.crt"),
 		"etcd's authority":      in("cat", "/etc/kubernetes/pki/etcd/ca.crt"),
