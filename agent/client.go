@@ -70,10 +70,7 @@ func (c *Client) ping(ctx context.Context) error {
 }
 
 // Gone reports whether no agent is there any more. One that is slow to answer is there.
-func (c *Client) Gone(ctx context.Context) bool {
-	err := c.ping(ctx)
-	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist)
-}
+func (c *Client) Gone(ctx context.Context) bool { return absent(c.ping(ctx)) }
 
 // WatchKubernetes makes the agent publish the Services of the cluster that the kubeconfig's current context names, from
 // now on. It takes the place of an earlier call and does nothing when it is the same. It does not wait for the cluster: an

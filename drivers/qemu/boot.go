@@ -17,6 +17,7 @@ import (
 	"github.com/skiff-k8s/skiff/drivers/hostfiles"
 	"github.com/skiff-k8s/skiff/drivers/seed"
 	"github.com/skiff-k8s/skiff/fail"
+	"github.com/skiff-k8s/skiff/images"
 	"github.com/skiff-k8s/skiff/machine"
 )
 
@@ -84,7 +85,7 @@ func (d *Driver) saveBoot(ctx context.Context, spec machine.Spec) (err error) {
 	if err := m.Suspend(ctx); err != nil {
 		return errors.Join(err, m.kill(ctx))
 	}
-	return m.settleBoot(target)
+	return m.settleBoot(ctx, target)
 }
 
 // nobody is a network in which nobody answers.
@@ -159,12 +160,12 @@ func (m *Machine) kill(ctx context.Context) error {
 }
 
 // settleBoot makes what is left of a machine that was suspended a saved boot, which other users may read.
-func (m *Machine) settleBoot(target files) error {
+func (m *Machine) settleBoot(ctx context.Context, target files) error {
 	kept, err := readManifest(m.files.suspended())
 	if err != nil {
 		return err
 	}
-	sum, err := sumOf(m.files.disk())
+	sum, err := images.Hash(ctx, m.files.disk(), false, nil)
 	if err != nil {
 		return err
 	}
@@ -184,17 +185,6 @@ func (m *Machine) settleBoot(target files) error {
 	}
 	problems = append(problems, os.RemoveAll(target.dir), os.Rename(m.files.dir, target.dir))
 	return errors.Join(problems...)
-}
-
-func sumOf(path string) (string, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = file.Close() }()
-	sum := sha256.New()
-	_, err = io.Copy(sum, file)
-	return hex.EncodeToString(sum.Sum(nil)), err
 }
 
 // savedBoot returns the manifest of the boot that the machine may go on from. There being none wraps fs.ErrNotExist, and

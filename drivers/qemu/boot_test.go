@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/skiff-k8s/skiff/drivers/hostfiles"
+	"github.com/skiff-k8s/skiff/images"
 	"github.com/skiff-k8s/skiff/internal/processes"
 	"github.com/skiff-k8s/skiff/machine"
 )
@@ -71,7 +72,7 @@ func TestSavedBoot(t *testing.T) {
 	if err != nil || count.Count == 0 {
 		t.Fatalf("the saved boot's disk has %+v (%v), want what its guest wrote", count, err)
 	}
-	sum, err := sumOf(boot.disk())
+	sum, err := images.Hash(t.Context(), boot.disk(), false, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +110,7 @@ func TestSavedBoot(t *testing.T) {
 			t.Errorf("its disk has %+v (%v), want what was there before, %d, and more", again, err, layer.Count)
 		}
 	}
-	if again, err := sumOf(boot.disk()); err != nil || again != sum {
+	if again, err := images.Hash(t.Context(), boot.disk(), false, nil); err != nil || again != sum {
 		t.Errorf("the saved boot's disk has changed (%v)", err)
 	}
 }
