@@ -125,7 +125,16 @@ func (m *Manager) Start(ctx context.Context, o StartOptions, sink Sink) (Started
 	}
 	err = Apply(ctx, plan, run.keep, sink)
 	run.early.end()
-	return Started{Plan: plan, Config: run.config, Created: !exists}, err
+	return Started{Plan: plan, Config: run.config, Created: !exists}, onward(err, o.Profile)
+}
+
+// onward names the next command where an error of machine or agent names none: the next start takes what was left and goes on.
+func onward(err error, profile string) error {
+	known, ok := errors.AsType[*fail.Error](err)
+	if ok && known.Next == "" && (known.ID == fail.MachineFailed || known.ID == fail.AgentFailed) {
+		known.Next = "skiff start -p " + profile
+	}
+	return err
 }
 
 // settle decides what the cluster should be, from what is stored, what is wanted and the defaults; nothing is changed.

@@ -77,11 +77,15 @@ func (w *world) starts(o cluster.StartOptions) cluster.Started {
 	return started
 }
 
-// fails starts, and expects an error with that ID.
+// fails starts, and expects an error with that ID; one of machine or agent must name the command that goes on.
 func (w *world) fails(o cluster.StartOptions, id fail.ID) {
 	w.t.Helper()
-	if _, err := w.Start(w.t.Context(), o, w.sink); !fail.Is(err, id) {
+	_, err := w.Start(w.t.Context(), o, w.sink)
+	if !fail.Is(err, id) {
 		w.t.Fatalf("start: got error %v, want %s", err, id)
+	}
+	if known, ok := errors.AsType[*fail.Error](err); (id == fail.MachineFailed || id == fail.AgentFailed) && (!ok || known.Next == "") {
+		w.t.Errorf("start: %v names no command to run next", err)
 	}
 }
 
