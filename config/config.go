@@ -137,32 +137,33 @@ func ValidateProfile(name string) error {
 	if length > 40 {
 		shown = append(shown[:40], '…')
 	}
-	return fail.New(fail.ProfileInvalid, fmt.Sprintf("use profile %q", string(shown)), "a profile has 1 to 63 characters of a-z, 0-9 and -, and begins and ends with a letter or digit; this one has %d characters", length)
+	return fail.New(fail.ProfileInvalid, fmt.Sprintf("use profile %q", string(shown)), "a profile has 1 to 63 characters of a-z, 0-9 and -, and begins and ends with a letter or digit; this one has %d characters", length).WithNext("skiff profile list")
 }
 
 // Memory is an amount of memory as a user may write it: "4096" (MiB), "4g", "4096m", "2GiB" or "max".
 func Memory(text string, facts host.Facts) (mib int, err error) {
 	if strings.EqualFold(text, "max") {
 		if facts.MemoryMiB == 0 {
-			return 0, fail.New(fail.FlagInvalid, "read --memory max", "this host does not say how much memory it has").About("memory")
+			return 0, fail.New(fail.FlagInvalid, "read --memory max", "this host does not say how much memory it has").Retry("memory", strconv.Itoa(DefaultMemoryMiB(facts)))
 		}
 		return facts.MemoryMiB - ReservedMiB(facts), nil
 	}
 	bytes, err := size(text, 1<<20)
 	if err != nil {
-		return 0, fail.New(fail.FlagInvalid, fmt.Sprintf("read --memory %q", text), "%w; use MiB as in 4096, or 4g, or max", err).About("memory")
+		return 0, fail.New(fail.FlagInvalid, fmt.Sprintf("read --memory %q", text), "%w; use MiB as in 4096, or 4g, or max", err).Retry("memory", strconv.Itoa(DefaultMemoryMiB(facts)))
 	}
 	return int(bytes >> 20), nil
 }
 
 // Disk is a disk size in bytes: "20g", "40960m"; a bare number is in MiB.
 func Disk(text string) (bytes int64, err error) {
+	smallest := fmt.Sprintf("%dg", MinDiskBytes>>30)
 	bytes, err = size(text, 1<<20)
 	if err != nil {
-		return 0, fail.New(fail.FlagInvalid, fmt.Sprintf("read --disk-size %q", text), "%w; use a size such as 20g", err).About("disk-size")
+		return 0, fail.New(fail.FlagInvalid, fmt.Sprintf("read --disk-size %q", text), "%w; use a size such as 20g", err).Retry("disk-size", smallest)
 	}
 	if bytes < MinDiskBytes {
-		return 0, fail.New(fail.FlagInvalid, fmt.Sprintf("read --disk-size %q", text), "the disk needs at least 20g; it is sparse and takes only what is used").About("disk-size")
+		return 0, fail.New(fail.FlagInvalid, fmt.Sprintf("read --disk-size %q", text), "the disk needs at least %s; it is sparse and takes only what is used", smallest).Retry("disk-size", smallest)
 	}
 	return bytes, nil
 }
@@ -174,7 +175,7 @@ func CPUs(text string, facts host.Facts) (int, error) {
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil {
-		return 0, fail.New(fail.FlagInvalid, fmt.Sprintf("read --cpus %q", text), "it is not a number; use one such as 2, or max").About("cpus")
+		return 0, fail.New(fail.FlagInvalid, fmt.Sprintf("read --cpus %q", text), "it is not a number; use one such as 2, or max").Retry("cpus", strconv.Itoa(MinCPUs))
 	}
 	return n, nil
 }

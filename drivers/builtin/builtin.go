@@ -48,9 +48,13 @@ func New(ctx context.Context, name string, options Options) (drivers.Driver, err
 	case "virtualbox", "vbox":
 		return newVirtualBox(), nil
 	case "podman", "docker":
-		return nil, fail.New(fail.DriverNotFound, "use driver "+name, "it is not in this version of skiff; there is: %s", choice(options))
+		return nil, unknown(name, "it is not in this version of skiff", options)
 	}
-	return nil, fail.New(fail.DriverNotFound, "use driver "+name, "no driver has that name; there is: %s", choice(options))
+	return nil, unknown(name, "no driver has that name", options)
+}
+
+func unknown(name, why string, options Options) error {
+	return fail.New(fail.DriverNotFound, "use driver "+name, "%s; there is: %s", why, choice(options)).WithNext("skiff drivers")
 }
 
 // choice lists the names of all drivers.

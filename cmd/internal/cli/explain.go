@@ -45,7 +45,8 @@ func (a *app) explain(cmd *cobra.Command, err error) {
 	}
 	for _, failure := range failures {
 		switch {
-		case failure.ID == fail.Interrupted:
+		case failure.ID == fail.Interrupted,
+			failure.Next == "" && (failure.ID == fail.KubeconfigUnreadable || failure.ID == fail.KubeconfigNotWritable): // once it is mended
 			failure.Next = a.again(cmd, nil)
 		case failure.Again && a.settings != nil && a.cameFrom(cmd, failure.Flag) != fromFile:
 			failure.Next = a.again(cmd, corrections)
