@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -514,6 +515,9 @@ func TestImpatient(t *testing.T) {
 // TestHangup: a terminal that is closed must end a start as Ctrl-C does, however often that is told.
 func TestHangup(t *testing.T) {
 	t.Parallel()
+	heard := make(chan os.Signal, 1) // what is caught here has its default in a child, also when these tests run under nohup
+	signal.Notify(heard, syscall.SIGHUP)
+	t.Cleanup(func() { signal.Stop(heard) })
 	for name, signals := range map[string][]syscall.Signal{
 		"once":             {syscall.SIGHUP},
 		"and again":        {syscall.SIGHUP, syscall.SIGHUP, syscall.SIGHUP},
