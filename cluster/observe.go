@@ -139,7 +139,7 @@ func (m *Manager) imageLost(c config.Cluster, damage error) error {
 	op := "start cluster " + c.Profile
 	if _, err := images.ReadManifest(m.Built); err != nil {
 		return fail.New(id, op, "the guest image that its disk stands on cannot be used: %w", damage).
-			WithHint("Build that image again; the next start installs it.").WithNext("make image")
+			WithHint("Build that image again; the next start installs it.").WithNext(images.Remake)
 	}
 	return fail.New(id, op, "the guest image that its disk stands on cannot be used, and the one in %s is another: %w", m.Built, damage).
 		WithHint("Without the image of digest %s the cluster's disk is of no use. Put that one there, and start installs it; else remove the cluster.", c.Image).

@@ -216,7 +216,7 @@ func (m *Manager) version(c *config.Cluster, w Wanted) error {
 	manifest, missing := images.ReadManifest(m.Built)
 	if missing != nil {
 		return fail.New(fail.K8sVersionUnsupported, "start cluster "+c.Profile, "Kubernetes %q is not at hand, nor is any other version: %w", *w.KubernetesVersion, missing).
-			WithHint("This version of skiff makes clusters of Kubernetes %s, once it has their guest image.", at).WithNext("make image")
+			WithHint("This version of skiff makes clusters of Kubernetes %s, once it has their guest image.", at).WithNext(images.Remake)
 	}
 	return atHand(*w.KubernetesVersion, manifest.KubernetesVersion, c.Profile)
 }
@@ -239,7 +239,7 @@ func (m *Manager) newest(c config.Cluster) (string, error) {
 		return "", err
 	}
 	if manifest.KubernetesVersion != c.KubernetesVersion {
-		return "", fail.New(fail.K8sVersionUnsupported, "start cluster "+c.Profile, "the guest image at %s holds Kubernetes %s, not %s", m.Built, manifest.KubernetesVersion, c.KubernetesVersion).WithNext("make image")
+		return "", fail.New(fail.K8sVersionUnsupported, "start cluster "+c.Profile, "the guest image at %s holds Kubernetes %s, not %s", m.Built, manifest.KubernetesVersion, c.KubernetesVersion).WithNext(images.Remake)
 	}
 	return manifest.Digest, nil
 }

@@ -109,7 +109,7 @@ func (h Host) accelerator(ctx context.Context, driver drivers.Accelerated, findi
 	image, ok := h.bootable()
 	if !ok {
 		if assumed.Level == drivers.Good || assumed.Level == "" {
-			assumed.Level, assumed.Remedy = drivers.Warning, "make image"
+			assumed.Level, assumed.Remedy = drivers.Warning, images.Remake
 			assumed.Text = "Not known: without a guest image no guest can be run, and only that shows what guests run on."
 		}
 		return findings

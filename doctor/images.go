@@ -16,9 +16,6 @@ import (
 	"github.com/skiff-k8s/skiff/machine"
 )
 
-// remake is the command that brings a guest image.
-const remake = "make image"
-
 // images reads every installed guest image, and the built one that new clusters will get where that is none of these, and
 // holds each to its digests. It looks for installations that were cut off, too.
 func (h Host) images(ctx context.Context) []Finding {
@@ -104,7 +101,7 @@ func (h Host) image(ctx context.Context, dir string) (f Finding, wrong bool) {
 		return failure("rm -r "+machine.Quote(dir), "The guest image in %s is not as its manifest says (%v), and no cluster uses it.", dir, reason(err)).
 			mended(func(context.Context) (string, error) { return h.removeImage(dir) }), true
 	}
-	f = failure(remake, "The guest image in %s, which %s, is not as its manifest says: %v.", dir, usedBy(users), reason(err))
+	f = failure(images.Remake, "The guest image in %s, which %s, is not as its manifest says: %v.", dir, usedBy(users), reason(err))
 	if built, err := images.ReadManifest(h.Built); err == nil && h.Home.BaseImage(built.Digest) == dir {
 		f = f.mended(func(ctx context.Context) (string, error) { return h.reinstall(ctx, dir) })
 	}
@@ -167,11 +164,11 @@ func (h Host) builtImage(ctx context.Context, installed []string) Finding {
 	case err == nil:
 		return good(" So is the one in %s, which the next new cluster installs.", h.Built)
 	case fail.Is(err, fail.ImageMissing) && len(installed) == 0:
-		return failure(remake, "There is no guest image, neither installed nor in %s.", h.Built)
+		return failure(images.Remake, "There is no guest image, neither installed nor in %s.", h.Built)
 	case fail.Is(err, fail.ImageMissing):
-		return warning(remake, "There is no whole guest image in %s: clusters that are here go on, and new ones cannot be made.", h.Built)
+		return warning(images.Remake, "There is no whole guest image in %s: clusters that are here go on, and new ones cannot be made.", h.Built)
 	case fail.Is(err, fail.ChecksumMismatch):
-		return failure(remake, "The guest image in %s, which the next new cluster installs, is not as its manifest says: %v.", h.Built, reason(err))
+		return failure(images.Remake, "The guest image in %s, which the next new cluster installs, is not as its manifest says: %v.", h.Built, reason(err))
 	default:
 		return unknown("%v.", err)
 	}

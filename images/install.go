@@ -124,7 +124,7 @@ func (i *installation) file(ctx context.Context, file File) error {
 	digest, err := put(ctx, from, to, file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		err = fail.New(fail.ImageMissing, "install the guest image", "%w", err)
+		err = fail.New(fail.ImageMissing, "install the guest image", "%w", err).WithNext(Remake)
 	case err == nil && digest != file.SHA256:
 		err = mismatch(from, file, digest)
 	}
@@ -191,7 +191,7 @@ func (i *installation) copy(ctx context.Context, from, to string, file File) (st
 func readOnly(file File) fs.FileMode { return 0o444 | fs.FileMode(file.Mode)&0o111 }
 
 func mismatch(path string, file File, digest string) error {
-	return fail.New(fail.ChecksumMismatch, fmt.Sprintf("check %q", path), "SHA-256 is %s, the manifest has %s", digest, file.SHA256)
+	return fail.New(fail.ChecksumMismatch, fmt.Sprintf("check %q", path), "SHA-256 is %s, the manifest has %s", digest, file.SHA256).WithNext(Remake)
 }
 
 // replaceDir renames dir to to. A folder that is there, and was found to be unusable, goes.

@@ -74,23 +74,26 @@ type Image struct {
 	StandIn bool `json:"standIn,omitempty"`
 }
 
+// Remake is the command that brings a guest image, and brings it anew where one is damaged.
+const Remake = "make image"
+
 // ReadManifest reads the manifest of the image folder dir. A folder without one gives fail.ImageMissing, one that does
 // not describe itself consistently fail.ChecksumMismatch.
 func ReadManifest(dir string) (Manifest, error) {
 	op := fmt.Sprintf("read the guest image in %q", dir)
 	content, err := os.ReadFile(filepath.Join(dir, ManifestName))
 	if errors.Is(err, fs.ErrNotExist) {
-		return Manifest{}, fail.New(fail.ImageMissing, op, "%w", err)
+		return Manifest{}, fail.New(fail.ImageMissing, op, "%w", err).WithNext(Remake)
 	}
 	if err != nil {
 		return Manifest{}, fmt.Errorf("%s: %w", op, err)
 	}
 	var m Manifest
 	if err := json.Unmarshal(content, &m); err != nil {
-		return Manifest{}, fail.New(fail.ChecksumMismatch, op, "%s: %w", ManifestName, err)
+		return Manifest{}, fail.New(fail.ChecksumMismatch, op, "%s: %w", ManifestName, err).WithNext(Remake)
 	}
 	if err := m.validate(); err != nil {
-		return Manifest{}, fail.New(fail.ChecksumMismatch, op, "%s: %w", ManifestName, err)
+		return Manifest{}, fail.New(fail.ChecksumMismatch, op, "%s: %w", ManifestName, err).WithNext(Remake)
 	}
 	return m, nil
 }

@@ -64,7 +64,7 @@ func verify(ctx context.Context, dir string, known stamps) (changed bool, err er
 		path := filepath.Join(dir, filepath.FromSlash(name))
 		digest, err := Hash(ctx, path, file.Sparse, nil)
 		if errors.Is(err, fs.ErrNotExist) {
-			return false, fail.New(fail.ImageMissing, fmt.Sprintf("check the guest image in %q", dir), "%w", err)
+			return false, fail.New(fail.ImageMissing, fmt.Sprintf("check the guest image in %q", dir), "%w", err).WithNext(Remake)
 		}
 		if err != nil {
 			return false, fmt.Errorf("check the guest image in %q: %w", dir, err)

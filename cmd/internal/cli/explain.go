@@ -45,8 +45,7 @@ func (a *app) explain(cmd *cobra.Command, err error) {
 	}
 	for _, failure := range failures {
 		switch {
-		case failure.ID == fail.Interrupted,
-			failure.Next == "" && (failure.ID == fail.KubeconfigUnreadable || failure.ID == fail.KubeconfigNotWritable): // once it is mended
+		case failure.ID == fail.Interrupted, failure.Next == "" && passing(failure.ID):
 			failure.Next = a.again(cmd, nil)
 		case failure.Again && a.settings != nil && a.cameFrom(cmd, failure.Flag) != fromFile:
 			failure.Next = a.again(cmd, corrections)
@@ -55,6 +54,11 @@ func (a *app) explain(cmd *cobra.Command, err error) {
 			}
 		}
 	}
+}
+
+// passing says whether the same command works once what the error's hint names is done, or over.
+func passing(id fail.ID) bool {
+	return slices.Contains([]fail.ID{fail.KubeconfigUnreadable, fail.KubeconfigNotWritable, fail.ClusterLocked}, id)
 }
 
 // cameFrom says where the value of a flag comes from. What is stored with a cluster is nobody's choice of today.
