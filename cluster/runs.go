@@ -74,5 +74,5 @@ func (s *start) ended(err error) error {
 	if errors.Is(err, errCutOff) {
 		id = fail.AgentFailed
 	}
-	return fail.New(id, "start cluster "+s.config.Profile, "%w", err).WithNext("skiff start -p %s", s.config.Profile)
+	return fail.New(id, "start cluster "+s.config.Profile, "%w", err)
 }

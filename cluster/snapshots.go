@@ -242,7 +242,7 @@ func (m *Manager) RestoreSnapshot(ctx context.Context, o RestoreOptions, sink Si
 	if o.DryRun {
 		return Started{Plan: plan, Config: then}, nil
 	}
-	return Started{Plan: plan, Config: then}, Apply(ctx, plan, run.keep, sink)
+	return Started{Plan: plan, Config: then}, onward(Apply(ctx, plan, run.keep, sink), o.Profile)
 }
 
 // restorePlan goes back, and on from there where the cluster ran.
