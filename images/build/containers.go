@@ -1,6 +1,9 @@
 package build
 
-import "path/filepath"
+import (
+	"os"
+	"path/filepath"
+)
 
 // programs says where the programs for the images lie on the host, by component.
 type programs func(component, file string) string
@@ -62,14 +65,23 @@ func baseLayer(certificates string) layer {
 	}}
 }
 
-// nftEntries returns nft and the libraries that it needs, from the Debian root file system at root, for kube-proxy.
+// nftEntries returns what kube-proxy needs of the Debian root file system at root: nft, the libraries that it needs, and the
+// names of protocols. Without the names nft prints the elements of kube-proxy's maps as "10.96.0.1 . 6 . 443", where kube-proxy
+// wrote "10.96.0.1 . tcp . 443". A kube-proxy that starts again then takes every element for a leftover and deletes it
+// (readOrReset and cleanupLeftoverKeys in Kubernetes' pkg/proxy/nftables/proxier.go), and no Service answers any more.
 func nftEntries(root string) ([]entry, error) {
-	const program = "/usr/sbin/nft"
+	const program, protocols = "/usr/sbin/nft", "/etc/protocols"
 	libraries, err := needed(root, program)
 	if err != nil {
 		return nil, err
 	}
-	entries := []entry{{path: program, mode: 0o755, from: filepath.Join(root, program)}}
+	if _, err := os.Stat(filepath.Join(root, protocols)); err != nil {
+		return nil, err
+	}
+	entries := []entry{
+		{path: protocols, mode: 0o644, from: filepath.Join(root, protocols)},
+		{path: program, mode: 0o755, from: filepath.Join(root, program)},
+	}
 	for _, library := range libraries {
 		entries = append(entries, entry{path: library.path, mode: 0o755, from: library.file})
 	}

@@ -15,10 +15,11 @@ import (
 const suite = "bookworm"
 
 // packages are what the guest has beyond Debian's smallest system. iptables is not among them: kube-proxy, the CNI plugins and
-// skiff speak nftables, and kubelet leaves its own iptables rules alone where the program is missing.
+// skiff speak nftables, and kubelet leaves its own iptables rules alone where the program is missing. netbase has the names of
+// protocols, by which nft and kube-proxy speak of them.
 var packages = []string{
-	"ca-certificates", "conntrack", "dbus", "ethtool", "iproute2", "kmod", "linux-image-cloud-amd64", "nftables", "openssh-server",
-	"procps", "socat", "systemd-sysv", "udev",
+	"ca-certificates", "conntrack", "dbus", "ethtool", "iproute2", "kmod", "linux-image-cloud-amd64", "netbase", "nftables",
+	"openssh-server", "procps", "socat", "systemd-sysv", "udev",
 }
 
 // unneeded is what no running guest reads: paths below the root, globs. The kernel's configuration stays in /boot, as kubeadm's

@@ -42,6 +42,7 @@ func TestTutorial(t *testing.T) {
 	s.step("addons enable ingress gives an entrance", s.enablesIngress)
 	s.step("the manifest of 2019 is raised and applied, and /meow answers", func() { s.servesMeow(address) })
 	s.isUsed(address)
+	s.step("Services answer after kube-proxy was replaced", func() { s.replacesKubeProxy(address) })
 	s.step("the guest uses little memory", s.usesLittleMemory)
 	s.step("start recovers from a killed agent", func() { s.recovers("agent", address) })
 	s.step("stop and start go on as if nothing had been", func() { s.suspends(address) })
@@ -364,6 +365,33 @@ spec:
 		}
 	}
 	s.run("kubectl", "delete", "pod", "asker")
+}
+
+// replacesKubeProxy deletes kube-proxy's pod. The next kube-proxy finds the rules of the one before, and must leave those of
+// living Services: the API server's address, the cluster's DNS and a Service behind its name and its NodePort answer again.
+func (s *session) replacesKubeProxy(address string) {
+	s.run("kubectl", "delete", "pod", "-n", "kube-system", "-l", "k8s-app=kube-proxy")
+	s.run("kubectl", "rollout", "status", "-n", "kube-system", "daemonset/kube-proxy", "--timeout=2m")
+	// A Service that is new tells when the new kube-proxy has written its rules for the first time.
+	s.run("kubectl", "expose", "deployment/meow", "--name=meow-later", "--type=NodePort", "--port=80", "--target-port=3000")
+	port := s.run("kubectl", "get", "svc/meow-later", "-o", "jsonpath={.spec.ports[0].nodePort}")
+	begin := time.Now()
+	s.eventually(time.Minute, "the NodePort of a Service made after kube-proxy was replaced", func(ctx context.Context) error {
+		_, _, err := get(ctx, "http://"+address+":"+port+"/later")
+		return err
+	})
+	s.note("NodePort, after kube-proxy was replaced", time.Since(begin))
+	s.code(0, "ssh", "--", "/usr/local/bin/kube", "kubectl", "--server=https://10.96.0.1", "--insecure-skip-tls-verify", "--request-timeout=5s", "get", "--raw", "/readyz")
+	s.apply(fmt.Sprintf(`
+apiVersion: v1
+kind: Pod
+metadata: {name: asker}
+spec:
+  restartPolicy: Never
+  containers:
+%s`, askers(1)))
+	s.run("kubectl", "wait", "pod/asker", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=1m")
+	s.run("kubectl", "delete", "pod/asker", "svc/meow-later")
 }
 
 // askers are n containers that each ask http://meow-svc once and print the answer.
