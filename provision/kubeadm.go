@@ -198,15 +198,19 @@ func (c Config) kubelet() (tree, error) {
 		"clusterDomain":            c.DNSDomain,
 		"containerRuntimeEndpoint": criSocket,
 		// A component that ends because another is not there yet is to come back soon, not after minutes.
-		"crashLoopBackOff":      tree{"maxContainerRestartPeriod": "2s"},
-		"failSwapOn":            false,
-		"healthzBindAddress":    "127.0.0.1",
-		"healthzPort":           10248,
-		"maxParallelImagePulls": 2,
-		"registerWithTaints":    []any{},
-		"rotateCertificates":    true,
-		"serializeImagePulls":   false,
-		"staticPodPath":         "/etc/kubernetes/manifests",
+		"crashLoopBackOff":   tree{"maxContainerRestartPeriod": "2s"},
+		"failSwapOn":         false,
+		"healthzBindAddress": "127.0.0.1",
+		"healthzPort":        10248,
+		// The default, NeverVerifyPreloadedImages, asks for a pull record of every image that the kubelet ever tried to pull:
+		// one Always pull that fails without a network, or that a power loss cuts off, then keeps an image that was loaded from
+		// all other pods. This cluster has one user, so no pod needs to be kept from another's images.
+		"imagePullCredentialsVerificationPolicy": "NeverVerify",
+		"maxParallelImagePulls":                  2,
+		"registerWithTaints":                     []any{},
+		"rotateCertificates":                     true,
+		"serializeImagePulls":                    false,
+		"staticPodPath":                          "/etc/kubernetes/manifests",
 	}
 	return config, place(config, c.extra("kubelet"))
 }
