@@ -118,6 +118,8 @@ type Target struct {
 	Config config.Cluster
 	Files  store.Cluster
 	Image  string // folder of the guest image that the cluster boots from
+	// Warn, which may be nil, tells the user of something that was wrong and is not any more.
+	Warn func(text string)
 }
 
 // target returns what Kubernetes is to know of a cluster.

@@ -36,7 +36,7 @@ var _ Kubernetes = LiveKubernetes{}
 // config is what provision needs to know of the cluster.
 func (LiveKubernetes) config(c Target) (provision.Config, error) {
 	config := provision.NewConfig(c.Config.Profile, c.Config.Address)
-	config.KubernetesVersion = c.Config.KubernetesVersion
+	config.KubernetesVersion, config.Provisioned = c.Config.KubernetesVersion, c.Config.Provisioned
 	config.CertificateLife = cmp.Or(c.Config.CertExpiration.Duration(), config.CertificateLife)
 	if c.Config.SSH != nil {
 		config.NodeAddress = c.Config.SSH.Node
@@ -75,15 +75,34 @@ func (l LiveKubernetes) pki(c Target) (provision.Config, *provision.PKI, error) 
 	return config, pki, store.NoSpace("make the keys of cluster "+c.Config.Profile, err)
 }
 
-// Prepare implements Kubernetes.
+// Prepare implements Kubernetes. Keys that are damaged are left to Up and Wake, which can ask the machine for them.
 func (l LiveKubernetes) Prepare(_ context.Context, c Target) error {
 	_, _, err := l.pki(c)
+	if _, damaged := errors.AsType[*provision.DamagedError](err); damaged {
+		return nil
+	}
 	return err
+}
+
+// restored is pki with the machine available: keys that are damaged on the host are taken from there.
+func (l LiveKubernetes) restored(ctx context.Context, m machine.Runner, c Target) (provision.Config, *provision.PKI, error) {
+	config, pki, err := l.pki(c)
+	damaged, ok := errors.AsType[*provision.DamagedError](err)
+	if !ok {
+		return config, pki, err
+	}
+	if err := provision.Restore(ctx, m, damaged); err != nil {
+		return config, nil, err
+	}
+	if c.Warn != nil {
+		c.Warn(damaged.Error() + "; restored from the machine's own copy")
+	}
+	return l.pki(c)
 }
 
 // Up implements Kubernetes. What the guest's commands print goes to the log of the step.
 func (l LiveKubernetes) Up(ctx context.Context, m machine.Runner, c Target, report Report) error {
-	config, pki, err := l.pki(c)
+	config, pki, err := l.restored(ctx, m, c)
 	if err != nil {
 		return err
 	}
@@ -101,7 +120,7 @@ func (l LiveKubernetes) Up(ctx context.Context, m machine.Runner, c Target, repo
 
 // Wake implements Kubernetes.
 func (l LiveKubernetes) Wake(ctx context.Context, m machine.Runner, c Target, report Report) error {
-	config, pki, err := l.pki(c)
+	config, pki, err := l.restored(ctx, m, c)
 	if err != nil {
 		return err
 	}

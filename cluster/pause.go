@@ -3,10 +3,12 @@ package cluster
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/skiff-k8s/skiff/drivers"
 	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/machine"
+	"github.com/skiff-k8s/skiff/provision"
 )
 
 // Pause halts the cluster's machine, which keeps its memory and uses no processor then. It reports whether it ran before.
@@ -31,6 +33,9 @@ func (m *Manager) Pause(ctx context.Context, profile string, sink Sink) (paused 
 func (m *Manager) Unpause(ctx context.Context, profile string, sink Sink) (unpaused bool, err error) {
 	step := Event{Step: "unpause", Text: "Let machine " + profile + " go on"}
 	return m.halting(ctx, profile, machine.Paused, step, sink, func(vm machine.Machine, c Target) error {
+		if err := provision.CheckClock(profile, c.Files.PKI(), time.Now()); err != nil {
+			return err
+		}
 		if err := wrap(fail.MachineFailed, vm.Start(ctx), "let cluster %s go on", profile); err != nil {
 			return err
 		}

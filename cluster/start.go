@@ -17,6 +17,7 @@ import (
 	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/images"
 	"github.com/skiff-k8s/skiff/machine"
+	"github.com/skiff-k8s/skiff/provision"
 	"github.com/skiff-k8s/skiff/provision/kubeconfig"
 	"github.com/skiff-k8s/skiff/store"
 )
@@ -94,6 +95,11 @@ func (m *Manager) Start(ctx context.Context, o StartOptions, sink Sink) (Started
 	}
 	if !exists && !o.DryRun {
 		if err := m.inspect(ctx, &c); err != nil {
+			return Started{}, err
+		}
+	}
+	if exists && c.Provisioned { // before the saved memory is touched, which a wrong clock must not cost
+		if err := provision.CheckClock(o.Profile, m.Home.Cluster(o.Profile).PKI(), time.Now()); err != nil {
 			return Started{}, err
 		}
 	}
@@ -342,6 +348,13 @@ type start struct {
 	heard   *console // what it says since then; nil when it was asked over SSH instead
 	early   *early   // its addons; nil unless resumed
 	spare   *kept    // that becomes the cluster; nil: none does, or it turned out to be of no use
+}
+
+// target returns what Kubernetes is to know of a cluster that starts.
+func (s *start) target(c config.Cluster) Target {
+	target := s.Manager.target(c)
+	target.Warn = func(text string) { s.warn("kubernetes", "%s", text) }
+	return target
 }
 
 // keep says after which errors a run leaves what it made, so that the next run goes on: those where the cluster is up and only

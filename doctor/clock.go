@@ -8,10 +8,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"time"
 
 	"github.com/skiff-k8s/skiff/images"
+	"github.com/skiff-k8s/skiff/internal/host"
 	"github.com/skiff-k8s/skiff/store"
 )
 
@@ -27,12 +27,12 @@ const soon = 30 * 24 * time.Hour
 func (h Host) clock(context.Context) []Finding {
 	now := h.Now()
 	if beginnings := time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC); now.Before(beginnings) {
-		return []Finding{failure(setClock(), "The clock says %s, which is before skiff was written; certificates and downloads will be refused.", now.Format(time.DateTime))}
+		return []Finding{failure(host.SetClock(), "The clock says %s, which is before skiff was written; certificates and downloads will be refused.", now.Format(time.DateTime))}
 	}
 	for _, path := range h.dated() {
 		info, err := os.Stat(path)
 		if err == nil && info.ModTime().Sub(now) > tolerance {
-			return []Finding{failure(setClock(), "The clock says %s, and %s was written at %s: it was set back, or was wrong then.",
+			return []Finding{failure(host.SetClock(), "The clock says %s, and %s was written at %s: it was set back, or was wrong then.",
 				now.Format(time.DateTime), path, info.ModTime().In(now.Location()).Format(time.DateTime))}
 		}
 	}
@@ -41,7 +41,7 @@ func (h Host) clock(context.Context) []Finding {
 		findings = append(findings, certificate(h.Home.Cluster(cluster.profile), now)...)
 	}
 	if synchronized, known := h.Synchronized(); known && !synchronized {
-		findings = append(findings, warning(setClock(), "Nothing keeps the clock right, as far as the kernel knows: certificates and downloads are refused when it has gone too far wrong."))
+		findings = append(findings, warning(host.SetClock(), "Nothing keeps the clock right, as far as the kernel knows: certificates and downloads are refused when it has gone too far wrong."))
 	}
 	if len(findings) == 0 {
 		findings = append(findings, good("The clock agrees with the files and certificates of skiff's that are here."))
@@ -77,7 +77,7 @@ func certificate(files store.Cluster, now time.Time) []Finding {
 	case err != nil:
 		return []Finding{unknown("the certificate of cluster %s cannot be read: %v.", files.Profile, err)}
 	case now.Before(cert.NotBefore):
-		return []Finding{failure(setClock(), "The clock says %s, and the certificate of cluster %s is valid from %s on.",
+		return []Finding{failure(host.SetClock(), "The clock says %s, and the certificate of cluster %s is valid from %s on.",
 			now.Format(time.DateTime), files.Profile, cert.NotBefore.In(now.Location()).Format(time.DateTime))}
 	case now.After(cert.NotAfter):
 		return []Finding{warning(renew, "The certificates of cluster %s ended at %s; a start renews them.", files.Profile, cert.NotAfter.In(now.Location()).Format(time.DateTime))}
@@ -85,12 +85,4 @@ func certificate(files store.Cluster, now time.Time) []Finding {
 		return []Finding{warning(renew, "The certificates of cluster %s end at %s; a start renews them.", files.Profile, cert.NotAfter.In(now.Location()).Format(time.DateTime))}
 	}
 	return nil
-}
-
-// setClock is the command that lets the network set the clock.
-func setClock() string {
-	if runtime.GOOS == "darwin" {
-		return "sudo sntp -sS time.apple.com"
-	}
-	return "sudo timedatectl set-ntp true"
 }

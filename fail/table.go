@@ -57,6 +57,7 @@ const (
 	MachineInUse          ID = "MACHINE_IN_USE"
 	MachineTooSmall       ID = "MACHINE_TOO_SMALL"
 	HomeUnusable          ID = "HOME_UNUSABLE"
+	ClockWrong            ID = "CLOCK_WRONG"
 	KubeconfigUnreadable  ID = "KUBECONFIG_UNREADABLE"
 	KubeconfigNotWritable ID = "KUBECONFIG_NOT_WRITABLE"
 	KubeconfigForeign     ID = "KUBECONFIG_FOREIGN"
@@ -98,7 +99,7 @@ func Table() []Kind {
 		{LibvirtURIInvalid, CodeUsage, "--libvirt-uri does not name the QEMU of this host.", "Use qemu:///session or qemu:///system."},
 		{ConfigInvalid, CodeConfig, "The settings file cannot be read.", "Mend the file, or remove it to return to the defaults."},
 		{ConfigUnknownKey, CodeConfig, "A setting has a name that skiff does not know.", "Run `skiff config view` for the names."},
-		{StateCorrupt, CodeConfig, "The file that describes a cluster cannot be read.", "The cluster's disk is untouched; `skiff delete` removes it."},
+		{StateCorrupt, CodeConfig, "A file of a cluster, such as its description or its keys, cannot be used.", "The cluster's disk is untouched. Restore the file that the message names; `skiff delete` removes the cluster."},
 		{K8sVersionUnsupported, CodeConfig, "No guest image holds that Kubernetes version.", "Leave --kubernetes-version off, or name a version at hand."},
 		{ManifestInvalid, CodeConfig, "A manifest cannot be read or raised to a served version.", "Mend the place that the message names."},
 		{DriverNotFound, CodeHost, "No driver has that name, or none works here.", "Name one of the drivers listed."},
@@ -115,6 +116,7 @@ func Table() []Kind {
 		{MachineReadOnly, CodeHost, "The machine's file systems cannot be written to.", "Mount them for writing, and see in its journal why they are not; nothing was changed."},
 		{MachineUnsuitable, CodeHost, "The machine lacks what Kubernetes or skiff needs.", "The message says what; nothing was changed on the machine."},
 		{HomeUnusable, CodeHost, "The folder of skiff's files is none, or cannot be read or written.", "Mend its owner and mode, or let SKIFF_HOME name another folder."},
+		{ClockWrong, CodeHost, "The clock of this computer says a time at which the cluster's certificates are not valid.", "Set the clock and run the command again; nothing was changed."},
 		{KubeconfigUnreadable, CodeHost, "The kubeconfig exists and cannot be read or parsed.", "Mend the file or set KUBECONFIG to another; it was not changed."},
 		{KubeconfigNotWritable, CodeHost, "The kubeconfig cannot be written.", "Mend owner and mode of the file; nothing was changed."},
 		{OutputFailed, CodeHost, "What the command prints could not be written.", "See that there is room where it goes; the command itself did its work."},

@@ -24,6 +24,7 @@ type Config struct {
 	ServiceCIDR       netip.Prefix
 	DNSDomain         string
 	CertificateLife   time.Duration
+	Provisioned       bool     // Up has been done with the cluster's keys: they are never replaced, nor is the machine reset
 	APIServerNames    []string // further DNS names in the API server's certificate
 	APIServerIPs      []netip.Addr
 	Extra             []Arg     // further settings of components, applied in this order

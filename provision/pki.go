@@ -29,8 +29,9 @@ type PKI struct {
 }
 
 // EnsurePKI returns the keys and certificates of the cluster that config describes. What lies in dir, from an earlier
-// call, is used again. A certificate that is missing, ends within 30 days or is for other names is made anew; an
-// authority never is as long as its key can be read, except when it is about to end, and then all it signed with it. dir
+// call, is used again. A certificate that is missing, ends within 30 days or is for other names is issued again. An authority
+// and the key of service accounts are made for a new cluster alone: those of a provisioned one that are missing or garbled
+// give a *DamagedError, and a time at which its authorities are not valid gives fail.ClockWrong; nothing is written then. dir
 // and its files are readable by the owner only.
 func EnsurePKI(dir string, config Config, now time.Time) (*PKI, error) {
 	p := &PKI{files: map[string][]byte{}}
@@ -45,14 +46,12 @@ func EnsurePKI(dir string, config Config, now time.Time) (*PKI, error) {
 			p.Renewed = append(p.Renewed, file)
 		}
 	}
-	authority := map[string]*pair{}
-	for _, want := range authorities() { // three keys: not worth a goroutine
-		ca, err := ensure(dir, want, nil, now, now.Add(caLife))
-		if err != nil {
-			return nil, err
-		}
-		authority[want.file] = ca
-		if err := addPair(add, want.file, ca); err != nil {
+	authority, err := authoritiesOf(dir, config, now)
+	if err != nil {
+		return nil, err
+	}
+	for file, ca := range authority {
+		if err := addPair(add, file, ca); err != nil {
 			return nil, err
 		}
 	}
@@ -75,6 +74,33 @@ func EnsurePKI(dir string, config Config, now time.Time) (*PKI, error) {
 		return nil, err
 	}
 	return p, p.store(dir)
+}
+
+// authoritiesOf returns the pairs of all authorities, by file.
+func authoritiesOf(dir string, config Config, now time.Time) (map[string]*pair, error) {
+	if config.Provisioned {
+		damage := &DamagedError{ClusterName: config.ClusterName, Dir: dir}
+		made, err := provisionedAuthorities(dir, config, now, damage)
+		if err != nil {
+			return nil, err
+		}
+		if err := readServiceAccount(dir); err != nil {
+			damage.add(serviceAccount, err)
+		}
+		if len(damage.Files) > 0 {
+			return nil, damage
+		}
+		return made, nil
+	}
+	made := map[string]*pair{}
+	for _, want := range authorities() { // three keys: not worth a goroutine
+		ca, err := ensure(dir, want, nil, now, now.Add(caLife))
+		if err != nil {
+			return nil, err
+		}
+		made[want.file] = ca
+	}
+	return made, nil
 }
 
 type adder func(file string, made bool, contents map[string][]byte)
@@ -112,7 +138,7 @@ func ensure(dir string, want certificate, issuer *pair, now, end time.Time) (*pa
 
 // serviceAccountKey is the key that signs the tokens of service accounts. It is kept for ever, as tokens outlive it.
 func serviceAccountKey(dir string, add adder) error {
-	private, err := os.ReadFile(filepath.Join(dir, "sa.key"))
+	private, err := os.ReadFile(filepath.Join(dir, serviceAccount+".key"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("read key: %w", err)
 	}
@@ -132,7 +158,7 @@ func serviceAccountKey(dir string, add adder) error {
 		return fmt.Errorf("encode key of service accounts: %w", err)
 	}
 	public := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
-	add("sa", made, map[string][]byte{".key": private, ".pub": public})
+	add(serviceAccount, made, map[string][]byte{".key": private, ".pub": public})
 	return nil
 }
 

@@ -38,7 +38,8 @@ const (
 // created; use Ready to wait until all works. It is idempotent: on a machine that is done it only pushes certificates
 // that were renewed and sees to it that the kubelet runs, and after a boot that the controllers start once the API server
 // can serve them; where an earlier call was cut off it goes on, and what another
-// cluster left it clears away. report may be nil. Failures are fail.KubeadmFailed or fail.ProvisionFailed.
+// cluster left it clears away, unless the cluster is provisioned: then a machine of another authority is left as it is. report
+// may be nil. Failures are fail.KubeadmFailed, fail.ProvisionFailed or, for such a machine, fail.StateCorrupt.
 func Up(ctx context.Context, runner machine.Runner, config Config, pki *PKI, report func(Phase)) error {
 	if report == nil {
 		report = func(Phase) {}
@@ -106,10 +107,10 @@ const (
 )
 
 // pushScript unpacks its input. $1 is the fingerprint, $2 the file that says "done", $3 the one that says "began", $4 the
-// fingerprint of the certificates, $6 the file that has it. Those who use certificates are ended, and started again by
+// fingerprint of the certificates, $6 the file that has it, and $7 is empty unless the cluster is provisioned. Those who use certificates are ended, and started again by
 // the kubelet and by systemd. They are killed: an API server that is told to end waits for minutes for an etcd that has ended
 // before it, and a crash costs none of them anything. The file is written last, so that none of it is left out when it is cut
-// off. What stands still without anyone left to let it go on (see Quiesce) does, which are the control groups after $6. On a
+// off. What stands still without anyone left to let it go on (see Quiesce) does, which are the control groups after $7. On a
 // machine that has booted the controllers are put aside, as by deferScript. The server of systemd-resolved is of no
 // use to pods: its address is one of theirs (kubeadm does the same, app/componentconfigs, isServiceActive).
 const pushScript = `set -e
@@ -125,7 +126,7 @@ if [ "$done" = "$1" ]; then
 		done
 		echo "$4" >"$6"
 	fi
-	shift 6
+	shift 7
 	` + thawScript + `
 	cd /etc/kubernetes/manifests
 	if ! grep -qsx kube-apiserver /proc/[0-9]*/comm; then
@@ -135,7 +136,10 @@ if [ "$done" = "$1" ]; then
 	if [ -e ../skiff/kube-controller-manager.yaml ] || [ -e ../skiff/kube-scheduler.yaml ]; then echo booted; else echo done; fi
 	exit
 fi
-if [ -e /etc/kubernetes/manifests/etcd.yaml ] && [ "$began" != "$1" ]; then
+own=
+[ ! -r /etc/kubernetes/pki/ca.crt ] || own=$(sha256sum </etc/kubernetes/pki/ca.crt)
+if [ -e /etc/kubernetes/manifests/etcd.yaml ] && [ "$began" != "$1" ] && [ "${own%% *}" != "$1" ]; then
+	[ -z "$7" ] || exit 67
 	kubeadm reset --force --cri-socket "$5" >&2
 	rm -rf /etc/kubernetes/skiff
 fi
@@ -148,6 +152,17 @@ if [ "$(readlink -f /etc/resolv.conf)" = /run/systemd/resolve/stub-resolv.conf ]
 fi
 systemctl start --no-block kubelet`
 
+// exitForeign is the status of pushScript where the machine of a provisioned cluster has another authority.
+const exitForeign = 67
+
+// provisioned is pushScript's $7.
+func (u *up) provisioned() string {
+	if u.config.Provisioned {
+		return "provisioned"
+	}
+	return ""
+}
+
 // push puts all files on the machine and starts the kubelet, unless the machine is done.
 func (u *up) push(ctx context.Context) (found, error) {
 	files, err := u.files()
@@ -159,8 +174,13 @@ func (u *up) push(ctx context.Context) (found, error) {
 		return fresh, u.failed(fail.ProvisionFailed, "push", "push keys and configuration", err, nil)
 	}
 	var output bytes.Buffer
-	args := append([]string{u.fingerprint(), doneFile, beganFile, u.pki.Fingerprint(), criSocket, certificatesFile}, frozenGroups()...)
+	args := append([]string{u.fingerprint(), doneFile, beganFile, u.pki.Fingerprint(), criSocket, certificatesFile, u.provisioned()}, frozenGroups()...)
 	err = u.output(ctx, "push", bytes.NewReader(packed), &output, pushScript, args...)
+	if failed, ok := errors.AsType[*machine.RunError](err); ok && failed.ExitCode == exitForeign {
+		return fresh, fail.New(fail.StateCorrupt, "use cluster "+u.config.ClusterName, "the machine's authority %s/ca.crt is not the cluster's, and neither was changed", pkiDir).
+			WithHint("The files of another cluster may have been copied over this one's: restore the cluster's folder of keys from a backup.").
+			WithNext("skiff logs -p %s --step kubernetes", u.config.ClusterName)
+	}
 	return found(strings.TrimSpace(output.String())), err
 }
 

@@ -215,12 +215,12 @@ func TestClusterDNS(t *testing.T) {
 	}
 }
 
-// host runs commands on this host, without forwarding.
-type host struct{ machine.Runner }
+// thisHost runs commands on this host, without forwarding.
+type thisHost struct{ machine.Runner }
 
 func TestLookUpWithoutForwarding(t *testing.T) {
 	t.Parallel()
-	runner := host{sshtest.Start(t, nil).Runner(t)}
+	runner := thisHost{sshtest.Start(t, nil).Runner(t)}
 	_, err := lookUp(t.Context(), runner, netip.MustParseAddr("127.0.0.1"), "kubernetes.default.svc.cluster.local.")
 	if err == nil || !strings.Contains(err.Error(), "bash") { // nothing answers there
 		t.Errorf("got %v, want an error of the command", err)
