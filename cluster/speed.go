@@ -13,14 +13,14 @@ const emulation = "tcg"
 
 // accelerator is what guests of an image run on here, and why so when that is slow. Both are empty where the driver does not
 // tell; whoever needs a driver that is not there meets the error.
-func (m *Manager) accelerator(ctx context.Context, c config.Cluster, image machine.Image) (name, note string) {
+func (m *Manager) accelerator(ctx context.Context, c config.Cluster, image machine.Image) (name, note, words string) {
 	driver, err := m.driver(c)
 	if err != nil {
-		return "", ""
+		return "", "", ""
 	}
 	accelerated, ok := driver.(drivers.Accelerated)
 	if !ok {
-		return "", ""
+		return "", "", ""
 	}
 	return accelerated.Accelerator(ctx, image)
 }
@@ -28,13 +28,16 @@ func (m *Manager) accelerator(ctx context.Context, c config.Cluster, image machi
 // emulated reports whether guests of an image run without hardware virtualisation here. A driver that does not tell is taken
 // to be as fast as it gets.
 func (m *Manager) emulated(ctx context.Context, c config.Cluster, image machine.Image) bool {
-	name, _ := m.accelerator(ctx, c, image)
+	name, _, _ := m.accelerator(ctx, c, image)
 	return name == emulation
 }
 
 // tellSpeed says so when guests run slowly here, and why.
 func (s *start) tellSpeed(ctx context.Context, image machine.Image) {
-	if _, note := s.accelerator(ctx, s.config, image); note != "" {
+	if _, note, words := s.accelerator(ctx, s.config, image); note != "" {
 		emit(s.sink, Event{Profile: s.config.Profile, Step: "accelerator", Text: note}, Warning)
+		if words != "" {
+			emit(s.sink, Event{Profile: s.config.Profile, Step: "accelerator", Text: words}, Progress)
+		}
 	}
 }

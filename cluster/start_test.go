@@ -511,9 +511,14 @@ func TestSpeedIsTold(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.driver.Note = "there is no hardware virtualisation, so it is slow"
+	w.driver.Words = "no entry"
 	w.starts(w.options())
 	warned := slices.ContainsFunc(w.events, func(e cluster.Event) bool { return e.Kind == cluster.Warning && e.Text == w.driver.Note })
 	if !warned {
 		t.Errorf("events: got %v, want a warning %q", w.events, w.driver.Note)
+	}
+	detail := slices.ContainsFunc(w.events, func(e cluster.Event) bool { return e.Kind == cluster.Progress && e.Text == w.driver.Words })
+	if !detail {
+		t.Errorf("events: got %v, want the detail %q, which -v shows", w.events, w.driver.Words)
 	}
 }

@@ -114,9 +114,9 @@ func (h Host) accelerator(ctx context.Context, driver drivers.Accelerated, findi
 		}
 		return findings
 	}
-	type answer struct{ name, note string }
+	type answer struct{ name, note, words string }
 	said, ended := within(ctx, guestLimit, func(ctx context.Context) (a answer) {
-		a.name, a.note = driver.Accelerator(ctx, image)
+		a.name, a.note, a.words = driver.Accelerator(ctx, image)
 		return a
 	})
 	switch {
@@ -125,6 +125,9 @@ func (h Host) accelerator(ctx context.Context, driver drivers.Accelerated, findi
 		assumed.Text = "Not known: the guest that shows what guests run on did not end in time."
 	case said.note != "":
 		assumed.Level, assumed.Text = drivers.Warning, sentence(said.note)
+		if said.words != "" {
+			assumed.Text += " The test said: " + sentence(said.words)
+		}
 	default:
 		assumed.Level, assumed.Text, assumed.Remedy = drivers.Good, fmt.Sprintf("A guest ran with %s.", said.name), ""
 	}

@@ -64,9 +64,9 @@ func TestQuickWaitsForARemedy(t *testing.T) {
 // eternal is a driver whose guests do not end.
 type eternal struct{ drivers.Driver }
 
-func (eternal) Accelerator(ctx context.Context, _ machine.Image) (name, note string) {
+func (eternal) Accelerator(ctx context.Context, _ machine.Image) (name, note, words string) {
 	<-ctx.Done()
-	return "tcg", ""
+	return "tcg", "", ""
 }
 
 // A driver that does not answer fails; one that works and whose guest takes long does not.
@@ -189,12 +189,12 @@ type remembering struct {
 	memory string
 }
 
-func (r remembering) Accelerator(context.Context, machine.Image) (name, note string) {
+func (r remembering) Accelerator(context.Context, machine.Image) (name, note, words string) {
 	if there(r.memory) {
-		return "what it remembers", ""
+		return "what it remembers", "", ""
 	}
 	_ = os.WriteFile(r.memory, nil, 0o600)
-	return "what it tried", ""
+	return "what it tried", "", ""
 }
 
 // What a driver remembers of another day is no finding of today's.

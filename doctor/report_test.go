@@ -377,18 +377,19 @@ func TestAccelerator(t *testing.T) {
 	assumed := drivers.Finding{Name: "accelerator", Level: drivers.Good, Text: "kvm is there."}
 	tests := map[string]struct {
 		note    string
+		words   string
 		noImage bool
 		want    drivers.Finding
 	}{
-		"fast":     {"", false, drivers.Finding{Name: "accelerator", Level: drivers.Good, Text: "A guest ran with fake."}},
-		"slow":     {"kvm does not work: slower", false, drivers.Finding{Name: "accelerator", Level: drivers.Warning, Text: "Kvm does not work: slower."}},
-		"no image": {"", true, drivers.Finding{Name: "accelerator", Level: drivers.Warning, Remedy: "make image", Text: "Not known: without a guest image no guest can be run, and only that shows what guests run on."}},
+		"fast":     {"", "", false, drivers.Finding{Name: "accelerator", Level: drivers.Good, Text: "A guest ran with fake."}},
+		"slow":     {"kvm does not work: slower", "no entry", false, drivers.Finding{Name: "accelerator", Level: drivers.Warning, Text: "Kvm does not work: slower. The test said: No entry."}},
+		"no image": {"", "", true, drivers.Finding{Name: "accelerator", Level: drivers.Warning, Remedy: "make image", Text: "Not known: without a guest image no guest can be run, and only that shows what guests run on."}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := newPatient(t)
-			p.Drivers = []drivers.Driver{fake.New(fake.Options{Note: test.note, Findings: []drivers.Finding{assumed}})}
+			p.Drivers = []drivers.Driver{fake.New(fake.Options{Note: test.note, Words: test.words, Findings: []drivers.Finding{assumed}})}
 			if test.noImage {
 				p.must(os.RemoveAll(p.Home.Base()))
 				p.Built += "x"

@@ -117,9 +117,10 @@ type Consoler interface {
 // Accelerated is a driver that runs guests at different speeds, depending on the host.
 type Accelerated interface {
 	// Accelerator returns what speeds up a guest of that image here, such as "kvm", "hvf" or "tcg" (software emulation).
-	// note is one sentence for people, without a full stop, and empty when there is nothing to say. The first call on a
-	// host may take some seconds; the answer is remembered.
-	Accelerator(ctx context.Context, image machine.Image) (name, note string)
+	// note is one sentence for people, without a full stop, and empty when there is nothing to say; words are those of
+	// the program that runs guests, for whoever looks for the cause. The first call on a host may take some seconds; the
+	// answer is remembered.
+	Accelerator(ctx context.Context, image machine.Image) (name, note, words string)
 }
 
 // Adopter is a driver that takes machines over which exist already, rather than making them. Spec.SSH says where one is,

@@ -47,6 +47,7 @@ type Options struct {
 	Name        string            `json:"name"`        // empty: "fake"
 	Accelerator string            `json:"accelerator"` // empty: "fake"
 	Note        string            `json:"note"`        // what Accelerator has to say
+	Words       string            `json:"words"`       // the program's own, beside the note
 	Findings    []drivers.Finding `json:"findings"`    // what Check returns; none: one that is Good
 	Failures    map[Op]Failure    `json:"failures"`
 	Responses   Responses         `json:"responses"`
@@ -118,8 +119,8 @@ func (d *Driver) Check(context.Context) []drivers.Finding {
 }
 
 // Accelerator returns what the options say.
-func (d *Driver) Accelerator(context.Context, machine.Image) (name, note string) {
-	return d.options.Accelerator, d.options.Note
+func (d *Driver) Accelerator(context.Context, machine.Image) (name, note, words string) {
+	return d.options.Accelerator, d.options.Note, d.options.Words
 }
 
 // Create writes the machine's record.

@@ -117,7 +117,7 @@ func (d *Driver) Places() []drivers.Driver {
 func (d *Driver) Name() string { return "libvirt" }
 
 // Accelerator returns what speeds up a guest of that image here; see drivers.Accelerated.
-func (d *Driver) Accelerator(ctx context.Context, image machine.Image) (name, note string) {
+func (d *Driver) Accelerator(ctx context.Context, image machine.Image) (name, note, words string) {
 	return d.options.QEMU.Accelerator(ctx, image)
 }
 

@@ -25,8 +25,8 @@ import (
 // fakeQEMU has an accelerator by name.
 type fakeQEMU string
 
-func (q fakeQEMU) Accelerator(context.Context, machine.Image) (name, note string) {
-	return string(q), "a note"
+func (q fakeQEMU) Accelerator(context.Context, machine.Image) (name, note, words string) {
+	return string(q), "a note", ""
 }
 
 func (q fakeQEMU) Check(context.Context) []drivers.Finding {

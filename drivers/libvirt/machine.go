@@ -235,7 +235,7 @@ func (m *Machine) define(ctx context.Context, c connection) error {
 		return err
 	}
 	options := domain.Options{Type: domain.QEMU, Files: m.files, Labels: labels, Network: m.driver.options.Network}
-	if accelerator, _ := m.driver.Accelerator(ctx, m.spec.Image); accelerator == string(domain.KVM) {
+	if accelerator, _, _ := m.driver.Accelerator(ctx, m.spec.Image); accelerator == string(domain.KVM) {
 		options.Type = domain.KVM
 	}
 	text, err := domain.XML(m.spec, options)

@@ -25,28 +25,29 @@ import (
 
 // choice is an accelerator, and why it is not a better one.
 type choice struct {
-	Name accelerator `json:"name"`
-	Note string      `json:"note"`
+	Name  accelerator `json:"name"`
+	Note  string      `json:"note"`
+	Words string      `json:"words,omitempty"` // what the test guest or QEMU said
 }
 
-const slower = "using software emulation, which is slower"
+const slower = "; using software emulation, about ten times slower"
 
 // Accelerator returns the best accelerator that runs a guest of that image here, and says so when it is software
 // emulation. It finds out by running a guest, as a KVM that is there may still not do that (on nested and paravirtual
 // hosts).
-func (d *Driver) Accelerator(ctx context.Context, image machine.Image) (name, note string) {
+func (d *Driver) Accelerator(ctx context.Context, image machine.Image) (name, note, words string) {
 	found, err := d.accelerator(ctx, image)
 	if err != nil {
-		return string(tcg), ""
+		return string(tcg), "", ""
 	}
-	return string(found.Name), found.Note
+	return string(found.Name), found.Note, found.Words
 }
 
 // accelerator fails only when ctx ends.
 func (d *Driver) accelerator(ctx context.Context, image machine.Image) (choice, error) {
 	candidate, missing := d.candidate()
 	if missing != "" {
-		return choice{Name: tcg, Note: missing + ": " + slower}, nil
+		return choice{Name: tcg, Note: missing + slower}, nil
 	}
 	key := d.key(image)
 	if known, ok := d.recall(); ok && known.Key == key && time.Now().Before(known.Until) {
@@ -58,7 +59,7 @@ func (d *Driver) accelerator(ctx context.Context, image machine.Image) (choice, 
 		return choice{}, ctx.Err()
 	}
 	if err != nil {
-		found = choice{Name: tcg, Note: fmt.Sprintf("%s is present but cannot run a guest here (%v): %s", strings.ToUpper(string(candidate)), err, slower)}
+		found = choice{Name: tcg, Note: strings.ToUpper(string(candidate)) + " is present but cannot run guests here" + slower, Words: err.Error()}
 	}
 	if errors.Is(err, errSilent) {
 		until = time.Now().AddDate(0, 0, 1) // a host that was very busy gets another chance
@@ -177,7 +178,7 @@ func (d *Driver) key(image machine.Image) string {
 	if unix.Uname(&name) == nil {
 		fmt.Fprintf(sum, "%s\n", unix.ByteSliceToString(name.Release[:]))
 	}
-	fmt.Fprintln(sum, host.Processor(), image.Cmdline)
+	fmt.Fprintln(sum, "with words", host.Processor(), image.Cmdline) // older memories have QEMU's words in the note
 	qemu, err := exec.LookPath(d.options.QEMU)
 	if err != nil {
 		qemu = d.options.QEMU

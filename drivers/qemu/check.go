@@ -80,10 +80,13 @@ func (d *Driver) checkAccelerator() drivers.Finding {
 	known, probed := d.recall()
 	switch {
 	case missing != "":
-		finding.Text = sentence(missing + ": " + slower)
+		finding.Text = sentence(missing + slower)
 		finding.Remedy = d.remedy()
 	case probed && known.Name == tcg:
 		finding.Text = sentence(known.Note)
+		if known.Words != "" {
+			finding.Text += " The test said: " + sentence(known.Words)
+		}
 	case probed:
 		finding.Level, finding.Text = drivers.Good, fmt.Sprintf("Guests run with %s.", known.Name)
 	default:

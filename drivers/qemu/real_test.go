@@ -41,7 +41,7 @@ func TestRealConformance(t *testing.T) {
 func TestRealGuest(t *testing.T) {
 	drivertest.Image(t)
 	d, spec := realDriver(""), realSpec(t)
-	name, note := d.Accelerator(t.Context(), spec.Image)
+	name, note, _ := d.Accelerator(t.Context(), spec.Image)
 	t.Logf("accelerator: %s, %q", name, note)
 	m := created(t, d, spec)
 	answering(t, m)
@@ -62,7 +62,7 @@ func TestRealGuest(t *testing.T) {
 func TestRealSavedBoot(t *testing.T) {
 	image := drivertest.Image(t)
 	d := realDriver(filepath.Join(t.TempDir(), "accelerator.json"))
-	if name, _ := d.Accelerator(t.Context(), image); name != string(tcg) {
+	if name, _, _ := d.Accelerator(t.Context(), image); name != string(tcg) {
 		t.Skipf("guests run with %s here, and nothing is saved", name)
 	}
 	image.Boots = filepath.Join(t.TempDir(), "boots")
