@@ -49,10 +49,10 @@ func (s sandbox) run(name, stdin string, args ...string) (string, error) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	const harmless = "systemctl() { :; }\nnft() { :; }\nrmmod() { :; }\nmountpoint() { return 1; }\nip() { :; }\numount() { echo \"umount $*\"; }\n" +
+	const harmless = "modprobe() { return 1; }\nsystemctl() { :; }\nnft() { :; }\nrmmod() { :; }\nmountpoint() { return 1; }\nip() { :; }\numount() { echo \"umount $*\"; }\n" +
 		"rm() { case $* in *immutable*) echo \"rm: cannot remove $*\" >&2; return 1 ;; esac; command rm \"$@\"; }\n"
 	pairs := []string{"iptables ip6tables", ""}
-	for _, dir := range []string{"/var/lib/skiff", "/proc/", "/sys/", "/run/"} {
+	for _, dir := range []string{"/var/lib/skiff", "/proc/", "/sys/", "/run/", "/usr/lib/systemd/"} {
 		pairs = append(pairs, dir, s.root+dir)
 	}
 	moved := strings.NewReplacer(pairs...).Replace(string(text))
@@ -220,7 +220,7 @@ func TestGiveThatIsCutOff(t *testing.T) {
 func TestTakeThatIsCutOff(t *testing.T) {
 	t.Parallel()
 	s := newSandbox(t)
-	if err := os.Remove(s.root + "/proc/modules"); err != nil {
+	if err := os.Remove(s.root + "/proc/self/mounts"); err != nil {
 		t.Fatal(err)
 	}
 	before := s.tree()
@@ -301,4 +301,37 @@ func TestHaveSeesChanges(t *testing.T) {
 	if have := s.must("have.sh", ""); strings.Contains(have, "d1") {
 		t.Errorf("have.sh says %q of a file that was changed", have)
 	}
+}
+
+// TestBuiltIn looks that a kernel which has what a cluster needs built in, and no modules at all, will do.
+func TestBuiltIn(t *testing.T) {
+	t.Parallel()
+	s := newSandbox(t)
+	if err := os.Remove(s.root + "/proc/modules"); err != nil {
+		t.Fatal(err)
+	}
+	const mark = "proc/sys/net/bridge/bridge-nf-call-iptables"
+	s.write("proc/filesystems", "nodev\tproc\n\text4\n")
+	for _, module := range []string{"br_netfilter", "overlay"} {
+		if out := s.must("look.sh", ""); !strings.Contains(out, "module "+module+"\n") {
+			t.Errorf("a kernel without %s passes:\n%s", module, out)
+		}
+	}
+	if _, err := s.run("start.sh", ""); err == nil {
+		t.Error("a kernel without either is started")
+	}
+	s.write(mark, "1\n")
+	s.write("proc/filesystems", "nodev\tproc\nnodev\toverlay\n\text4\n")
+	if out := s.must("look.sh", ""); strings.Contains(out, "\nmodule ") {
+		t.Errorf("what is built in is taken for missing:\n%s", out)
+	}
+	before := s.tree()
+	s.must("take.sh", "", "dev 1", s.folders(), testSettings)
+	s.write("usr/lib/systemd/systemd-sysctl", "#!/bin/sh\n")
+	s.must("start.sh", "")
+	if err := os.RemoveAll(s.root + "/usr/lib"); err != nil {
+		t.Fatal(err)
+	}
+	s.must("give.sh", "", "dev 1", s.folders())
+	s.wantTree(before)
 }

@@ -70,6 +70,7 @@ profiles=/sys/kernel/security/apparmor/.remove
 if mountpoint -q /run/netns 2>/dev/null && [ -z "$(ls -A /run/netns)" ]; then umount /run/netns && rmdir /run/netns; fi
 # brought lists the modules that came with the cluster, and how much each is used.
 brought() {
+	[ -e /proc/modules ] || return 0 # a kernel without modules
 	awk '{ print $1, $3 }' /proc/modules | while read -r module uses; do
 		before "$module" modules && continue
 		case $module in

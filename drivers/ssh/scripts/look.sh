@@ -13,8 +13,15 @@ for dir in /etc /opt /usr/local/bin /var/lib; do [ -w "$dir" ] || say readonly "
 for program in awk ip modprobe mount nft sha256sum systemctl tar umount; do
 	command -v "$program" >/dev/null || say missing "$program"
 done
+# What is built into the kernel need have no entry in /sys/module, and modprobe may not know it: its marks tell.
+has() {
+	case $1 in
+	br_netfilter) [ -e /proc/sys/net/bridge/bridge-nf-call-iptables ] ;;
+	overlay) awk '$NF == "overlay" { found = 1 } END { exit !found }' /proc/filesystems 2>/dev/null ;;
+	esac
+}
 for module in br_netfilter overlay; do
-	[ -d "/sys/module/$module" ] || modprobe -n -q "$module" 2>/dev/null || say module "$module"
+	[ -d "/sys/module/$module" ] || has "$module" || modprobe -n -q "$module" 2>/dev/null || say module "$module"
 done
 read -r owner 2>/dev/null </var/lib/skiff/owner && say owner "$owner"
 

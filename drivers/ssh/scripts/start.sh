@@ -1,6 +1,8 @@
 # Starts the container runtime, now and at each boot, and the kubelet where it has its configuration.
 set -eu
-modprobe -a br_netfilter overlay
+# What is built into the kernel may be unknown to modprobe: its marks tell, as in look.sh.
+[ -e /proc/sys/net/bridge/bridge-nf-call-iptables ] || modprobe br_netfilter
+awk '$NF == "overlay" { found = 1 } END { exit !found }' /proc/filesystems || modprobe overlay
 for program in /usr/lib/systemd/systemd-sysctl /lib/systemd/systemd-sysctl; do
 	[ -x "$program" ] && break
 done

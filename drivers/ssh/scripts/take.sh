@@ -18,7 +18,8 @@ for dir in $2; do find "$dir" -xdev 2>/dev/null || :; done >$root/before/paths
 for key in $3; do
 	if [ -r "/proc/sys/$key" ]; then echo "$key $(cat "/proc/sys/$key")"; fi
 done >$root/before/settings
-awk '{ print $1 }' /proc/modules >$root/before/modules
+# A kernel without modules has no such file, and then there are none to be removed.
+if [ -e /proc/modules ]; then awk '{ print $1 }' /proc/modules; fi >$root/before/modules
 nft list tables >$root/before/tables
 awk '{ print $2 }' /proc/self/mounts >$root/before/mounts
 sync $root/before/*
