@@ -18,11 +18,15 @@ import (
 const (
 	poll      = 200 * time.Millisecond // between attempts while another agent starts or ends
 	tailBytes = 4 << 10                // of the log of an agent that died
+
+	// answerLimit is how long another agent may take until its API answers. It is many times what an agent needs.
+	answerLimit = 8 * time.Second
 )
 
 // Spawn starts the cluster's agent as a process of its own, "executable agent --config configFile", and returns once its API
 // answers. It writes c to configFile first. The agent outlives the caller and its terminal; its output is appended to
-// c.LogFile. When an agent answers already, its client is returned and nothing is started or written.
+// c.LogFile. When an agent answers already, its client is returned and nothing is started or written. An agent of the same
+// configFile that nobody can reach, because its sockets were removed, is ended and replaced.
 //
 // A start that fails gives what Run gave in the other process, such as fail.PortInUse, or fail.AgentFailed with the last
 // lines of the log. When ctx ends first, the process is ended too.
@@ -36,8 +40,18 @@ func Spawn(ctx context.Context, executable, configFile string, c Config) (*Clien
 	}
 	ticker := time.NewTicker(poll)
 	defer ticker.Stop()
-	for {
+	replaced := false
+	for begun := time.Now(); ; {
 		err := spawn(ctx, executable, configFile, c)
+		// Without its sockets, an agent still holds its ports; without its API's socket alone, the lock as well.
+		lost := fail.Is(err, fail.PortInUse) || errors.Is(err, ErrRunning) && time.Since(begun) > answerLimit
+		if lost && !replaced && client.Gone(ctx) {
+			if err := End(ctx, configFile); err != nil {
+				return nil, err
+			}
+			replaced = true
+			continue
+		}
 		if !errors.Is(err, ErrRunning) {
 			return client, err
 		}
@@ -52,6 +66,9 @@ func Spawn(ctx context.Context, executable, configFile string, c Config) (*Clien
 		}
 	}
 }
+
+// arguments are those of an agent's process.
+func arguments(configFile string) []string { return []string{"agent", "--config", configFile} }
 
 func spawn(ctx context.Context, executable, configFile string, c Config) error {
 	if err := c.Save(configFile); err != nil {
@@ -72,8 +89,8 @@ func spawn(ctx context.Context, executable, configFile string, c Config) error {
 	}
 	defer func() { _ = ours.Close() }()
 
-	command := exec.Command(executable, "agent", "--config", configFile) //nolint:noctx // it outlives the caller
-	command.Dir = "/"                                                    // so that it keeps no file system busy
+	command := exec.Command(executable, arguments(configFile)...) //nolint:noctx // it outlives the caller
+	command.Dir = "/"                                             // so that it keeps no file system busy
 	command.Stdout, command.Stderr = log, log
 	command.ExtraFiles = []*os.File{theirs} // the first is descriptor 3
 	command.Env = append(os.Environ(), readyVariable+"=3")

@@ -135,7 +135,7 @@ func (s *start) rekey() Step {
 	return Step{
 		ID: "key", Text: "Use the SSH key " + s.config.SSH.KeyFile, Why: "another one was used until now",
 		Do: func(ctx context.Context, _ Report) error {
-			if err := s.Agents.Stop(ctx, s.files.AgentSocket()); err != nil {
+			if err := s.Agents.Stop(ctx, s.files.AgentSocket(), s.files.AgentConfig()); err != nil {
 				return wrap(fail.AgentFailed, err, "end the agent of cluster %s", s.config.Profile)
 			}
 			return s.save(s.config)

@@ -205,9 +205,9 @@ type stoppable struct {
 	ends *int
 }
 
-func (s stoppable) Stop(ctx context.Context, socket string) error {
+func (s stoppable) Stop(ctx context.Context, socket, configFile string) error {
 	*s.ends++
-	return s.Agents.Stop(ctx, socket)
+	return s.Agents.Stop(ctx, socket, configFile)
 }
 
 // Forgetting a machine that is out of reach must not leave an agent that tries to reach it for ever.

@@ -140,7 +140,7 @@ func (s *start) keepSpare(asked bool) Step {
 			if err := s.suspendQuiet(ctx, vm, suspender, s.target(s.config)); err != nil {
 				return wrap(fail.MachineFailed, err, "suspend warm spare %s", s.config.Profile)
 			}
-			if err := s.Agents.Stop(ctx, s.files.AgentSocket()); err != nil {
+			if err := s.Agents.Stop(ctx, s.files.AgentSocket(), s.files.AgentConfig()); err != nil {
 				return wrap(fail.AgentFailed, err, "end the agent of warm spare %s", s.config.Profile)
 			}
 			if err := os.RemoveAll(s.files.Run); err != nil {

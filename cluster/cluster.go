@@ -72,8 +72,8 @@ type Agents interface {
 	AutoPause(ctx context.Context, socket string, limit time.Duration) error
 	// Wake makes the agent wake its machine, and returns once it is awake; nil when it is not asleep.
 	Wake(ctx context.Context, socket string) error
-	// Stop ends the agent; nil when none runs.
-	Stop(ctx context.Context, socket string) error
+	// Stop ends the agent that was started with configFile, also when its socket is gone; nil when none runs.
+	Stop(ctx context.Context, socket, configFile string) error
 }
 
 // Kubernetes brings Kubernetes up on a machine and looks after it.
@@ -129,6 +129,9 @@ func (m *Manager) target(c config.Cluster) Target {
 
 // lock takes the cluster's lock.
 func (m *Manager) lock(profile string) (func(), error) {
+	if err := m.Home.SecureRun(); err != nil {
+		return nil, err
+	}
 	files := m.Home.Cluster(profile)
 	release, err := store.TryLock(files.Lock(), store.Holder{Command: m.Command, PID: os.Getpid(), Since: time.Now()})
 	if held, ok := errors.AsType[*store.HeldError](err); ok {

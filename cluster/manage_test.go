@@ -295,7 +295,7 @@ func TestStatusNotes(t *testing.T) {
 	w.starts(w.options())
 	agents := clustertest.Agents{}
 	agents.Health.APIServer = "it does not answer"
-	w.must(agents.Stop(t.Context(), w.Home.Cluster("dev").AgentSocket()))
+	w.must(agents.Stop(t.Context(), w.Home.Cluster("dev").AgentSocket(), ""))
 	w.Agents = agents
 	if got := w.status(); got != "Running Stopped Stopped Configured" {
 		t.Errorf("status without agent: got %q", got)

@@ -24,6 +24,7 @@ import (
 type observed struct {
 	image      bool            // the guest image is installed
 	machine    machine.State   // Absent when nothing was made yet
+	mute       bool            // the machine runs and takes no commands any more
 	suspended  bool            // the machine is stopped, and its memory kept
 	suspends   bool            // its memory can be kept
 	joined     netip.Prefix    // the machine's address in a network of the host, where the cluster's file lacks it
@@ -99,7 +100,7 @@ func (m *Manager) observe(ctx context.Context, c config.Cluster, exists bool) (o
 // needs of it, and one that does not can wait for it when it is at hand.
 func (m *Manager) observeMachine(ctx context.Context, c config.Cluster, vm machine.Machine, damage error, seen *observed) error {
 	state, err := vm.State(ctx)
-	runs := err == nil && (state == machine.Running || state == machine.Paused)
+	runs := err == nil && (state == machine.Running || state == machine.Paused) || errors.Is(err, machine.ErrUncontrolled)
 	switch {
 	case seen.image:
 	case m.atHand(c):
@@ -112,6 +113,9 @@ func (m *Manager) observeMachine(ctx context.Context, c config.Cluster, vm machi
 		return m.imageLost(c, damage)
 	}
 	seen.machine = state
+	if seen.mute = errors.Is(err, machine.ErrUncontrolled); seen.mute {
+		return nil
+	}
 	if err == nil || fail.Known(err) {
 		return err
 	}

@@ -282,7 +282,7 @@ func (s *start) restore(snapshot drivers.Snapshot) Step {
 			}
 			// The agent's connections lead to a guest that has never heard of them, and what it knows of the cluster is of a
 			// later time.
-			return wrap(fail.AgentFailed, s.Agents.Stop(ctx, s.files.AgentSocket()), "end the agent of cluster %s", s.config.Profile)
+			return wrap(fail.AgentFailed, s.Agents.Stop(ctx, s.files.AgentSocket(), s.files.AgentConfig()), "end the agent of cluster %s", s.config.Profile)
 		},
 	}
 }

@@ -174,7 +174,7 @@ func (m *Manager) discard(ctx context.Context, name string) error {
 	if err != nil {
 		return wrap(fail.MachineFailed, err, "delete the machine of warm spare %s", name)
 	}
-	if err := m.Agents.Stop(ctx, files.AgentSocket()); err != nil {
+	if err := m.Agents.Stop(ctx, files.AgentSocket(), files.AgentConfig()); err != nil {
 		return wrap(fail.AgentFailed, err, "end the agent of warm spare %s", name)
 	}
 	return errors.Join(os.RemoveAll(files.Run), os.RemoveAll(files.Dir), m.forgetLock(name))

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"os"
 	"sync"
@@ -69,6 +70,9 @@ func (m *Manager) Status(ctx context.Context, profile string) (Status, error) {
 		}
 	} else {
 		status.Note = err.Error()
+	}
+	if errors.Is(err, machine.ErrUncontrolled) {
+		status.Note += "; `skiff start -p " + profile + "` restarts it"
 	}
 	if state == machine.Running && agentErr == nil && answer.Asleep { // it was paused between the two answers
 		state = machine.Paused
@@ -174,6 +178,9 @@ func (m *Manager) there(ctx context.Context, profile string) (c config.Cluster, 
 		return c, nil, false, err
 	}
 	state, err := vm.State(ctx)
+	if errors.Is(err, machine.ErrUncontrolled) {
+		return c, nil, false, fail.New(fail.ClusterNotRunning, "use cluster "+profile, "%w", err).WithNext("skiff start -p %s", profile)
+	}
 	if err == nil {
 		err = m.keyless(c, spec, state)
 	}

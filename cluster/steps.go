@@ -35,7 +35,7 @@ func (s *start) plan() Plan {
 	const lost = "its agent has ended, and with it its network"
 	takes := s.spare != nil
 	moves := orphaned && !resized && s.seen.suspends && s.config.Provisioned // from its old network to a new one
-	resumes := takes || !resized && (s.seen.suspended || moves || s.seen.machine == machine.Paused && !orphaned)
+	resumes := takes || !resized && !s.seen.mute && (s.seen.suspended || moves || s.seen.machine == machine.Paused && !orphaned)
 	boots := !resumes && (!alive || resized || orphaned)
 	rekeyed := s.rekeyed()
 	works := !boots && !resumes && s.config.Provisioned && s.seen.usable == nil
@@ -45,6 +45,7 @@ func (s *start) plan() Plan {
 		plan.Steps = append(plan.Steps, s.take())
 	}
 	add(!takes && (s.stored == nil || s.seen.machine == machine.Absent), s.create())
+	add(s.seen.mute, s.powerOff("its control socket is gone")) // before the agent, through which the guest is asked
 	add(alive && resized, s.powerOff("its size changes"))
 	add(moves, s.suspend(lost))
 	add(orphaned && !resized && !moves, s.powerOff(lost))
@@ -171,7 +172,9 @@ func (s *start) agent() Step {
 			err := s.Agents.Start(ctx, s.files.AgentConfig(), s.agentConfig(s.config))
 			return wrap(fail.AgentFailed, err, "start cluster %s: start its agent", s.config.Profile)
 		},
-		Undo: func(ctx context.Context) error { return s.Agents.Stop(ctx, s.files.AgentSocket()) },
+		Undo: func(ctx context.Context) error {
+			return s.Agents.Stop(ctx, s.files.AgentSocket(), s.files.AgentConfig())
+		},
 	}
 }
 

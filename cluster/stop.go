@@ -45,13 +45,14 @@ func (m *Manager) Stop(ctx context.Context, o StopOptions, sink Sink) (StopResul
 		return StopResult{}, err
 	}
 	state, err := vm.State(ctx)
-	if err != nil {
+	uncontrolled := errors.Is(err, machine.ErrUncontrolled) // its memory cannot be saved; it can be ended
+	if err != nil && !uncontrolled {
 		return StopResult{}, unreached(wrap(fail.MachineFailed, err, "stop cluster %s", profile), profile, false)
 	}
 	suspender, able := vm.(drivers.Suspender)
 	socket := m.Home.Cluster(profile).AgentSocket()
 	_, agentErr := m.Agents.Status(ctx, socket)
-	alive := state == machine.Running || state == machine.Paused
+	alive := state == machine.Running || state == machine.Paused || uncontrolled
 	var result StopResult
 	if !alive && able {
 		if result.Suspended, err = suspender.Suspended(ctx); err != nil {
@@ -88,7 +89,7 @@ func (m *Manager) Stop(ctx context.Context, o StopOptions, sink Sink) (StopResul
 	// The agent goes last: until the guest is down its network is of use.
 	err = errors.Join(
 		wrap(fail.MachineFailed, vm.Stop(ctx), "stop cluster %s", profile),
-		wrap(fail.AgentFailed, m.Agents.Stop(ctx, socket), "stop cluster %s: end its agent", profile))
+		wrap(fail.AgentFailed, m.Agents.Stop(ctx, socket, m.Home.Cluster(profile).AgentConfig()), "stop cluster %s: end its agent", profile))
 	if err != nil {
 		step.Err = err
 		emit(sink, step, Failed)
@@ -141,7 +142,7 @@ func (m *Manager) Delete(ctx context.Context, o DeleteOptions, sink Sink) (delet
 	}
 	if err != nil && o.Force && ctx.Err() == nil {
 		emit(sink, Event{Profile: profile, Text: err.Error()}, Warning)
-		if gone := m.Agents.Stop(ctx, files.AgentSocket()); gone != nil { // without its socket nobody could end it later
+		if gone := m.Agents.Stop(ctx, files.AgentSocket(), files.AgentConfig()); gone != nil { // without its socket nobody could end it later
 			emit(sink, Event{Profile: profile, Text: gone.Error()}, Warning)
 		}
 		err = errors.Join(m.dropContext(ctx, profile), os.RemoveAll(files.Run), os.RemoveAll(files.Dir))
@@ -190,7 +191,7 @@ func (m *Manager) remove(ctx context.Context, c config.Cluster, keepLogs bool) e
 	if err != nil {
 		return wrap(fail.MachineFailed, err, "delete the machine of cluster %s", c.Profile)
 	}
-	if err := m.Agents.Stop(ctx, files.AgentSocket()); err != nil {
+	if err := m.Agents.Stop(ctx, files.AgentSocket(), files.AgentConfig()); err != nil {
 		return wrap(fail.AgentFailed, err, "end the agent of cluster %s", c.Profile)
 	}
 	if err := m.dropContext(ctx, c.Profile); err != nil {

@@ -42,8 +42,8 @@ type Host struct {
 type Agents interface {
 	// Status asks the agent behind socket. An error means that none answers.
 	Status(ctx context.Context, socket string) (agent.Status, error)
-	// Stop ends the agent; nil when none runs.
-	Stop(ctx context.Context, socket string) error
+	// Stop ends the agent that was started with configFile; nil when none runs.
+	Stop(ctx context.Context, socket, configFile string) error
 }
 
 // Check is one thing to look at. Checks are independent of each other, and change nothing.

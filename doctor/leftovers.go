@@ -161,7 +161,7 @@ func (h Host) removeRun(ctx context.Context, dir string) (string, error) {
 		if !h.serves(status) {
 			return "", nil
 		}
-		if err := h.Agents.Stop(ctx, socket); err != nil {
+		if err := h.Agents.Stop(ctx, socket, h.Home.Cluster(status.Profile).AgentConfig()); err != nil {
 			return "", err
 		}
 		did = fmt.Sprintf("Ended the agent of cluster %s (process %d), and removed the sockets in %s.", status.Profile, status.PID, dir)

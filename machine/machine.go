@@ -17,6 +17,10 @@ import (
 // State is what a machine is doing, as its technology reports it.
 type State string
 
+// ErrUncontrolled means that a machine runs and takes no commands any more, as its control socket was removed. Its state is
+// Broken then. Stop and Start end it: Stop through the guest where that answers.
+var ErrUncontrolled = errors.New("it runs and cannot be controlled: its control socket is gone")
+
 // The states of a machine. Broken means that something of the machine exists which cannot be used as it is; the error
 // that came with it says what.
 const (

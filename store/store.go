@@ -14,6 +14,10 @@ import (
 	"strings"
 
 	"github.com/adrg/xdg"
+
+	"github.com/skiff-k8s/skiff/fail"
+	"github.com/skiff-k8s/skiff/internal/host"
+	"github.com/skiff-k8s/skiff/machine"
 )
 
 // Home is where everything of skiff lies. Nothing in it needs to exist.
@@ -42,6 +46,9 @@ func (h Home) Both() []Home {
 
 // Locate returns the Home of this user: everything under SKIFF_HOME when env has it, else the XDG folders. It fails when
 // SKIFF_HOME is not an absolute path.
+//
+// The folder of sockets follows from the state folder alone. XDG_RUNTIME_DIR and TMPDIR differ between the sessions of one
+// user, and the first is removed at logout (XDG Base Directory Specification), while machines and agents outlive sessions.
 func Locate(env func(string) string) (Home, error) {
 	if dir := env("SKIFF_HOME"); dir != "" {
 		if !filepath.IsAbs(dir) {
@@ -54,29 +61,65 @@ func Locate(env func(string) string) (Home, error) {
 			Run:    shortRun(filepath.Join(dir, "run")),
 		}, nil
 	}
-	run := filepath.Join(os.TempDir(), "skiff-"+strconv.Itoa(os.Getuid()))
-	if dir := env("XDG_RUNTIME_DIR"); dir != "" {
-		run = filepath.Join(dir, "skiff")
-	}
 	return Home{
 		Config: filepath.Join(xdg.ConfigHome, "skiff"),
 		State:  filepath.Join(xdg.StateHome, "skiff"),
 		Cache:  filepath.Join(xdg.CacheHome, "skiff"),
-		Run:    run,
+		Run:    shortRun(filepath.Join(xdg.StateHome, "skiff", "run")),
 	}, nil
 }
 
 // maxRun leaves room for "/<24 bytes of profile>/<node>/<socket>" within the 108 bytes of a unix socket's path.
 const maxRun = 50
 
-// shortRun returns dir, or a private folder in the temporary directory that stands for it when sockets below dir would
-// have names too long to bind.
+// shortRun returns dir, or a private folder in host.ShortTemp that stands for it when sockets below dir would have names too
+// long to bind. Others can write there too; see SecureRun.
 func shortRun(dir string) string {
 	if len(dir) <= maxRun {
 		return dir
 	}
 	sum := sha256.Sum256([]byte(dir))
-	return filepath.Join(os.TempDir(), "skiff-"+hex.EncodeToString(sum[:4]))
+	return filepath.Join(host.ShortTemp, "skiff-"+strconv.Itoa(os.Getuid())+"-"+hex.EncodeToString(sum[:4]))
+}
+
+// CheckRun refuses a folder of sockets that another user may have made: who owns it receives what is meant for the agent,
+// such as the administrator's kubeconfig. One that is not there is no error.
+func (h Home) CheckRun() error {
+	info, err := os.Lstat(h.Run)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	const others = 0o077
+	var why string
+	next := "chmod 700 " + machine.Quote(h.Run)
+	switch {
+	case info.Mode()&fs.ModeSymlink != 0:
+		why, next = "it is a symbolic link", "rm "+machine.Quote(h.Run)
+	case !info.IsDir():
+		why, next = "it is not a folder", "rm "+machine.Quote(h.Run)
+	case !host.Mine(info):
+		why, next = "it belongs to another user", "export SKIFF_HOME="+machine.Quote(filepath.Join(host.ShortTemp, "skiff-home-"+strconv.Itoa(os.Getuid())))
+	case info.Mode().Perm()&others != 0:
+		why = fmt.Sprintf("its mode is %#o, and other users must not get in", info.Mode().Perm())
+	default:
+		return nil
+	}
+	return fail.New(fail.HomeUnusable, "use the folder of sockets "+h.Run, "%s", why).
+		WithHint("skiff uses the folder only when it is your own, has mode 0700 and is not a link.").WithNext("%s", next)
+}
+
+// SecureRun makes the folder of sockets, mode 0700, unless it is there, and checks it. After that nobody else can replace it.
+func (h Home) SecureRun() error {
+	if err := Folder(filepath.Dir(h.Run)); err != nil {
+		return err
+	}
+	if err := os.Mkdir(h.Run, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return NoSpace("make folder "+h.Run, err)
+	}
+	return h.CheckRun()
 }
 
 // Settings is the user's settings file.

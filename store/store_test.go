@@ -50,9 +50,16 @@ func TestLocate(t *testing.T) {
 	if _, err := locate(map[string]string{"SKIFF_HOME": "h"}); err == nil {
 		t.Error("Locate with a relative SKIFF_HOME: got no error")
 	}
-	home, err = locate(map[string]string{"XDG_RUNTIME_DIR": "/run/user/7"})
-	if err != nil || home.Run != "/run/user/7/skiff" {
-		t.Errorf("Locate with XDG_RUNTIME_DIR: got %q and error %v, want /run/user/7/skiff", home.Run, err)
+	home, err = locate(nil)
+	if err != nil || len(home.Run) > 50 || !filepath.IsAbs(home.Run) {
+		t.Errorf("Locate: got sockets in %q and error %v, want a short absolute path", home.Run, err)
+	}
+	for _, dir := range []string{"/run/user/7", "relative", "/" + strings.Repeat("long/", 40)} {
+		// cron, su and a second login have another one, or none, and mean the same clusters.
+		other, err := locate(map[string]string{"XDG_RUNTIME_DIR": dir, "TMPDIR": dir})
+		if err != nil || other != home {
+			t.Errorf("Locate in a session with XDG_RUNTIME_DIR and TMPDIR %s: got %+v and error %v, want %+v", dir, other, err, home)
+		}
 	}
 	if home.State == home.Config || home.Cache == home.State {
 		t.Errorf("Locate: folders are the same: %+v", home)
@@ -82,6 +89,67 @@ func TestSocketsFit(t *testing.T) {
 				seen[path] = true
 			}
 		}
+	}
+}
+
+// TMPDIR is read by the whole process, so this test has no others beside it.
+func TestShortRunWithoutTMPDIR(t *testing.T) {
+	locate := func() store.Home {
+		home, err := store.Locate(func(name string) string {
+			return map[string]string{"SKIFF_HOME": "/" + strings.Repeat("long/", 40)}[name]
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return home
+	}
+	want := locate().Run
+	for _, dir := range []string{"relative", "/" + strings.Repeat("long/", 40)} {
+		t.Setenv("TMPDIR", dir)
+		if got := locate().Run; got != want || len(got) > 50 || !filepath.IsAbs(got) {
+			t.Errorf("Locate with TMPDIR %s: got sockets in %q, want %q, short and absolute", dir, got, want)
+		}
+	}
+}
+
+func TestRunFolderIsChecked(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		make func(run string) error
+		want string // part of the error; empty: none
+	}{
+		"none":     {make: func(string) error { return nil }},
+		"own":      {make: func(run string) error { return os.Mkdir(run, 0o700) }},
+		"open":     {make: func(run string) error { return errors.Join(os.Mkdir(run, 0o700), os.Chmod(run, 0o755)) }, want: "mode is 0755"},
+		"file":     {make: func(run string) error { return os.WriteFile(run, nil, 0o600) }, want: "not a folder"},
+		"link":     {make: func(run string) error { return os.Symlink(os.TempDir(), run) }, want: "symbolic link"},
+		"dangling": {make: func(run string) error { return os.Symlink("/nowhere", run) }, want: "symbolic link"},
+		"foreign": {make: func(run string) error {
+			if os.Geteuid() != 0 {
+				return errors.ErrUnsupported
+			}
+			return errors.Join(os.Mkdir(run, 0o700), os.Chown(run, 65534, 65534))
+		}, want: "another user"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			home := store.Home{Run: filepath.Join(t.TempDir(), "run")}
+			if err := test.make(home.Run); errors.Is(err, errors.ErrUnsupported) {
+				t.Skip("only root can make a folder of another user")
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			for what, check := range map[string]func() error{"CheckRun": home.CheckRun, "SecureRun": home.SecureRun} {
+				err := check()
+				if test.want == "" && err != nil || test.want != "" && (!fail.Is(err, fail.HomeUnusable) || !strings.Contains(err.Error(), test.want)) {
+					t.Errorf("%s: got error %v, want HOME_UNUSABLE with %q", what, err, test.want)
+				}
+			}
+			if info, err := os.Lstat(home.Run); test.want == "" && (err != nil || info.Mode() != os.ModeDir|0o700) {
+				t.Errorf("after SecureRun: got %v (%v), want a folder of mode 700", info, err)
+			}
+		})
 	}
 }
 

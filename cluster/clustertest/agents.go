@@ -150,7 +150,7 @@ func (a Agents) change(ctx context.Context, socket string, how func(*agent.Statu
 }
 
 // Stop implements cluster.Agents.
-func (a Agents) Stop(ctx context.Context, socket string) error {
+func (a Agents) Stop(ctx context.Context, socket, _ string) error {
 	return a.Faults.do(ctx, "agents.stop", func() error {
 		if err := os.Remove(socket); !errors.Is(err, fs.ErrNotExist) {
 			return err

@@ -18,6 +18,7 @@ import (
 	"github.com/skiff-k8s/skiff/drivers/seed"
 	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/images"
+	"github.com/skiff-k8s/skiff/internal/host"
 	"github.com/skiff-k8s/skiff/machine"
 )
 
@@ -68,7 +69,7 @@ func (d *Driver) saveBoot(ctx context.Context, spec machine.Spec) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(spec.Dir)) }()
-	if spec.RunDir, err = os.MkdirTemp("", "skiff-boot-"); err != nil {
+	if spec.RunDir, err = os.MkdirTemp(host.ShortTemp, "skiff-boot-"); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(spec.RunDir)) }()

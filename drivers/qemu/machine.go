@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -121,13 +122,19 @@ func (m *Machine) reach(ctx context.Context, limit time.Duration, alive func() b
 	defer cancel()
 	ticker := time.NewTicker(answerTick)
 	defer ticker.Stop()
+	socket := m.files.monitor()
 	for {
-		qemu, err := connect(ctx, m.files.monitor())
+		qemu, err := connect(ctx, socket)
 		if err == nil {
 			return qemu, nil
 		}
 		if !alive() {
 			return nil, fmt.Errorf("QEMU has ended: %w", err)
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			if socket, err = m.monitorOf(socket); err != nil {
+				return nil, err
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -135,6 +142,30 @@ func (m *Machine) reach(ctx context.Context, limit time.Duration, alive func() b
 		case <-ticker.C:
 		}
 	}
+}
+
+// monitorOf returns the socket that the machine's QEMU was started with, which an earlier skiff had in another folder; other
+// when that is not known. It fails with machine.ErrUncontrolled when the socket is gone: QEMU makes it once, at its start.
+func (m *Machine) monitorOf(other string) (string, error) {
+	p, err := find(m.files.pid())
+	if err != nil || p == nil {
+		return other, err
+	}
+	defer p.release()
+	words, err := processes.Arguments(p.id)
+	if err != nil {
+		return other, nil //nolint:nilerr // it has ended, which the caller sees
+	}
+	if spec, ok := specOf(words); ok {
+		other = filesOf(spec).monitor()
+	}
+	if hostfiles.Exists(other) {
+		return other, nil
+	}
+	if info, err := os.Stat(m.files.pid()); err == nil && time.Since(info.ModTime()) > m.driver.limits.start {
+		return other, machine.ErrUncontrolled
+	}
+	return other, nil
 }
 
 // Start starts QEMU with a new seed disk, or lets a paused guest go on, and returns once the guest executes. Memory that
@@ -151,6 +182,9 @@ func (m *Machine) StartReporting(ctx context.Context, report func(text string, d
 	}
 	defer release()
 	p, err := m.process(ctx)
+	if err == nil {
+		p, err = m.controlled(ctx, p)
+	}
 	switch {
 	case err != nil:
 	case p != nil:
@@ -182,6 +216,18 @@ func (m *Machine) process(ctx context.Context) (*process, error) {
 	}
 	defer p.release()
 	return nil, p.end(ctx, m.driver.limits.end)
+}
+
+// controlled ends a process that cannot be controlled, so that a new one can be started. Others are returned.
+func (m *Machine) controlled(ctx context.Context, p *process) (*process, error) {
+	if p == nil {
+		return nil, nil
+	}
+	if _, err := m.ask(ctx, p); !errors.Is(err, machine.ErrUncontrolled) {
+		return p, nil
+	}
+	defer p.release()
+	return nil, m.powerOff(ctx, p)
 }
 
 // lost returns the machine's process when the pid file does not lead to it, or nil: the file was removed, or the command that

@@ -1,10 +1,12 @@
 package qemu
 
 import (
+	"errors"
 	"os"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/skiff-k8s/skiff/drivers"
 	"github.com/skiff-k8s/skiff/machine"
@@ -34,6 +36,60 @@ func TestMachinesOutliveTheirFiles(t *testing.T) {
 	if all, err := d.Machines(t.Context()); err != nil || slices.Contains(all, want) {
 		t.Errorf("after Delete: got %+v (%v), want it gone", all, err)
 	}
+}
+
+// The folder of sockets is removed while the machine runs. Nobody can control the process any more, and it holds the disk.
+func TestSocketGone(t *testing.T) {
+	t.Parallel()
+	lost := func(t *testing.T) *Machine {
+		m := started(t, newDriver(t, works, t.TempDir()))
+		if err := os.RemoveAll(m.spec.RunDir); err != nil {
+			t.Fatal(err)
+		}
+		long := time.Now().Add(-2 * m.driver.limits.start) // the process is not one that has yet to make its socket
+		if err := os.Chtimes(m.files.pid(), long, long); err != nil {
+			t.Fatal(err)
+		}
+		if err := wantState(t, m, machine.Broken); !errors.Is(err, machine.ErrUncontrolled) {
+			t.Errorf("State: got error %v, want ErrUncontrolled", err)
+		}
+		return m
+	}
+	t.Run("start", func(t *testing.T) {
+		t.Parallel()
+		m := lost(t)
+		m.driver.options.StopTimeout = 100 * time.Millisecond
+		if err := os.MkdirAll(m.spec.RunDir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		_ = wantState(t, m, machine.Running)
+	})
+	t.Run("stop", func(t *testing.T) {
+		t.Parallel()
+		m := lost(t)
+		m.driver.options.StopTimeout = 100 * time.Millisecond
+		if err := m.Stop(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		_ = wantState(t, m, machine.Stopped)
+	})
+}
+
+// A machine that an earlier skiff started has its socket in the folder that this one had.
+func TestSocketElsewhere(t *testing.T) {
+	t.Parallel()
+	m := started(t, newDriver(t, works, t.TempDir()))
+	spec := m.spec
+	spec.RunDir = shortDir(t)
+	moved := m.driver.machine(spec)
+	_ = wantState(t, moved, machine.Running)
+	if err := moved.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_ = wantState(t, moved, machine.Stopped)
 }
 
 func wantFound(t *testing.T, d *Driver, want drivers.Found) {

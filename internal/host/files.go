@@ -7,6 +7,10 @@ import (
 	"syscall"
 )
 
+// ShortTemp is a temporary folder whose name leaves room for that of a unix socket (108 bytes, unix(7)). TMPDIR may be long
+// or relative, and differs between sessions. Every user can write there.
+const ShortTemp = "/tmp"
+
 // Owner returns the number of the user to whom a file belongs; -1 where that is not known.
 func Owner(info fs.FileInfo) int {
 	stat, ok := info.Sys().(*syscall.Stat_t)

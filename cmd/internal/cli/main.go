@@ -152,6 +152,9 @@ func (a *app) prepare(cmd *cobra.Command) error {
 	if err := a.homeIsFolder(); err != nil {
 		return err
 	}
+	if err := a.home.CheckRun(); err != nil && cmd.Name() != "doctor" { // which says it among all else, and repairs the mode
+		return err
+	}
 	fresh := cmd.Annotations[annotationMakesSettings] != ""
 	if a.settings, err = readSettings(a.home, a.flags.config, a.deps.Env, cmd.Flags(), fresh); err != nil {
 		return err

@@ -1,0 +1,86 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/skiff-k8s/skiff/internal/processes"
+)
+
+// patience is how long an agent may take to end when it is asked with a signal.
+const patience = 5 * time.Second
+
+// End ends the agent that was started with configFile and returns once its process has ended; nil when none runs. It finds
+// the process by its arguments, so it works when the agent's sockets are gone: the process still holds the cluster's address.
+func End(ctx context.Context, configFile string) error {
+	all, err := processes.List(ctx)
+	if err != nil {
+		return fmt.Errorf("look for the agent: %w", err)
+	}
+	for id, words := range all {
+		if !serves(words, configFile) {
+			continue
+		}
+		if err := endProcess(ctx, id, configFile); err != nil {
+			return fmt.Errorf("end the agent, process %d: %w", id, err)
+		}
+	}
+	return nil
+}
+
+// serves reports whether arguments are those that Spawn gives to an agent. Not every system tells words from blanks within
+// them, so the whole line is compared.
+func serves(words []string, configFile string) bool {
+	line := strings.TrimRight(strings.Join(words, " "), " ")
+	return strings.HasSuffix(line, " "+strings.Join(arguments(configFile), " "))
+}
+
+// endProcess asks the process to end, and kills it when it does not.
+func endProcess(ctx context.Context, id int, configFile string) error {
+	process, err := os.FindProcess(id)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = process.Release() }()
+	// The handle comes first: from here on it means one process, and alive asks whether that is the agent.
+	alive := func() bool {
+		words, err := processes.Arguments(id)
+		return err == nil && serves(words, configFile) || processes.Ending(id)
+	}
+	for _, signal := range []os.Signal{syscall.SIGTERM, os.Kill} {
+		if !alive() {
+			return nil
+		}
+		if err := process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			return err
+		}
+		if ended(ctx, alive) {
+			return nil
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	return errors.New("it does not end")
+}
+
+// ended reports whether the process has ended within patience: only a parent can wait for it without asking.
+func ended(ctx context.Context, alive func() bool) bool {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	ticker := time.NewTicker(poll / 10)
+	defer ticker.Stop()
+	for alive() {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-ticker.C:
+		}
+	}
+	return true
+}
