@@ -40,6 +40,12 @@ type Health struct {
 	APIServer string `json:"apiServer,omitempty"`
 }
 
+// answerTimeout is how long an agent may take to answer a question. It looks at the guest for two seconds at most.
+const answerTimeout = 3 * time.Second
+
+// ErrSilent means that an agent is there and does not answer, as one that was stopped by a signal.
+var ErrSilent = errors.New("the agent does not answer")
+
 // Client talks to one agent. It is safe for concurrent use and holds nothing open between calls.
 type Client struct {
 	socket string
@@ -57,16 +63,36 @@ func Dial(socket string) *Client {
 	}}}
 }
 
-// Status asks the agent how it and the guest are; it takes at most two seconds. An error means that no agent answers.
+// Status asks the agent how it and the guest are; it takes at most three seconds. An error means that no agent answers;
+// it is ErrSilent when there is one.
 func (c *Client) Status(ctx context.Context) (Status, error) {
 	var status Status
-	err := c.call(ctx, http.MethodGet, "/v1/status", nil, &status)
+	err := c.question(ctx, http.MethodGet, "/v1/status", nil, &status)
 	return status, err
 }
 
 // ping is Status without a look at the guest.
 func (c *Client) ping(ctx context.Context) error {
-	return c.call(ctx, http.MethodGet, "/v1/ping", nil, nil)
+	return c.question(ctx, http.MethodGet, "/v1/ping", nil, nil)
+}
+
+// question is a call that the agent answers at once, and so one with a time limit.
+func (c *Client) question(ctx context.Context, method, path string, body []byte, into any) error {
+	limited, cancel := context.WithTimeoutCause(ctx, answerTimeout, ErrSilent)
+	defer cancel()
+	err := c.call(limited, method, path, body, into)
+	if err != nil && ctx.Err() == nil && errors.Is(context.Cause(limited), ErrSilent) {
+		return fmt.Errorf("ask the agent behind %s: %w within %s", c.socket, ErrSilent, answerTimeout)
+	}
+	return err
+}
+
+// request is a call that may take as long as what it asks for. Whether the agent answers at all is found out first.
+func (c *Client) request(ctx context.Context, method, path string, body []byte) error {
+	if err := c.ping(ctx); err != nil {
+		return err
+	}
+	return c.call(ctx, method, path, body, nil)
 }
 
 // Gone reports whether no agent is there any more. One that is slow to answer is there.
@@ -76,13 +102,13 @@ func (c *Client) Gone(ctx context.Context) bool { return absent(c.ping(ctx)) }
 // now on. It takes the place of an earlier call and does nothing when it is the same. It does not wait for the cluster: an
 // API server that does not answer is tried again until it does.
 func (c *Client) WatchKubernetes(ctx context.Context, kubeconfig []byte) error {
-	return c.call(ctx, http.MethodPut, "/v1/kubernetes", kubeconfig, nil)
+	return c.request(ctx, http.MethodPut, "/v1/kubernetes", kubeconfig)
 }
 
 // Published returns once the Services of the cluster that the agent watches have been looked at and have their ports; at once when
 // it watches none.
 func (c *Client) Published(ctx context.Context) error {
-	err := c.call(ctx, http.MethodGet, "/v1/published", nil, nil)
+	err := c.request(ctx, http.MethodGet, "/v1/published", nil)
 	if errors.Is(err, errUnknown) {
 		return nil // an agent that an earlier skiff has started does not tell
 	}
@@ -96,18 +122,22 @@ func (c *Client) AutoPause(ctx context.Context, limit time.Duration) error {
 	if err != nil {
 		return err
 	}
-	return c.call(ctx, http.MethodPut, "/v1/auto-pause", body, nil)
+	return c.request(ctx, http.MethodPut, "/v1/auto-pause", body)
 }
 
 // Wake wakes a machine that is asleep, as somebody does who asks something of it, and returns once it is awake; nil when
 // it is not asleep.
 func (c *Client) Wake(ctx context.Context) error {
-	return c.call(ctx, http.MethodPost, "/v1/wake", nil, nil)
+	return c.request(ctx, http.MethodPost, "/v1/wake", nil)
 }
 
-// Shutdown ends the agent and returns once it has let go of its sockets and ports; nil when none runs.
+// Shutdown ends the agent and returns once it has let go of its sockets and ports; nil when none runs. One that does not
+// answer is killed.
 func (c *Client) Shutdown(ctx context.Context) error {
-	err := c.call(ctx, http.MethodPost, "/v1/shutdown", nil, nil)
+	err := c.request(ctx, http.MethodPost, "/v1/shutdown", nil)
+	if errors.Is(err, ErrSilent) {
+		err = c.kill(ctx)
+	}
 	if absent(err) {
 		return nil
 	}

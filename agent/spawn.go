@@ -26,7 +26,8 @@ const (
 // Spawn starts the cluster's agent as a process of its own, "executable agent --config configFile", and returns once its API
 // answers. It writes c to configFile first. The agent outlives the caller and its terminal; its output is appended to
 // c.LogFile. When an agent answers already, its client is returned and nothing is started or written. An agent of the same
-// configFile that nobody can reach, because its sockets were removed, is ended and replaced.
+// configFile that nobody can reach, because its sockets were removed, is ended and replaced; one that is there and does not
+// answer is killed and replaced.
 //
 // A start that fails gives what Run gave in the other process, such as fail.PortInUse, or fail.AgentFailed with the last
 // lines of the log. When ctx ends first, the process is ended too.
@@ -56,8 +57,15 @@ func Spawn(ctx context.Context, executable, configFile string, c Config) (*Clien
 			return client, err
 		}
 		// Another process was faster and its agent will answer, or an agent was asked to end and is about to.
-		if client.ping(ctx) == nil {
+		silent := client.ping(ctx)
+		if silent == nil {
 			return client, nil
+		}
+		if errors.Is(silent, ErrSilent) {
+			// It has not answered twice: it would hold the lock and the ports for ever.
+			if failed := client.kill(ctx); failed != nil && !absent(failed) {
+				return nil, fail.New(fail.AgentFailed, "replace the agent of cluster "+c.Profile, "%w", failed)
+			}
 		}
 		select {
 		case <-ctx.Done():

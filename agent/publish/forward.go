@@ -2,10 +2,18 @@ package publish
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/netip"
 	"sync"
+	"time"
+)
+
+// Between attempts to accept a connection, while the process or the host has no descriptors left. It doubles up to the last.
+const (
+	firstBackoff = 5 * time.Millisecond
+	lastBackoff  = time.Second
 )
 
 // serve carries every connection of listener to guest until ctx ends, and returns once all have ended.
@@ -14,14 +22,27 @@ func (p *Publisher) serve(ctx context.Context, listener net.Listener, guest neti
 	defer stop()
 	var open sync.WaitGroup
 	defer open.Wait()
+	backoff := firstBackoff
 	for {
 		conn, err := listener.Accept()
-		if err != nil {
-			if ctx.Err() == nil {
-				p.log.Warn("a published port ended", "host", listener.Addr(), "err", err)
+		if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+			if err == nil {
+				_ = conn.Close()
 			}
 			return
 		}
+		if err != nil {
+			// The listener itself is sound: the next connection may be accepted again once descriptors are free.
+			p.log.Warn("a published port could not accept a connection", "host", listener.Addr(), "err", err, "retry_in", backoff)
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(backoff):
+			}
+			backoff = min(2*backoff, lastBackoff)
+			continue
+		}
+		backoff = firstBackoff
 		open.Go(func() { p.carry(ctx, conn, guest) })
 	}
 }
