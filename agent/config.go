@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/renameio/v2"
 
+	"github.com/skiff-k8s/skiff/agent/network"
 	"github.com/skiff-k8s/skiff/agent/publish"
 )
 
@@ -35,8 +36,10 @@ type Config struct {
 	Offline       bool       `json:"offline,omitempty"`
 	// AutoPause is how long nobody asks anything of the machine before it is paused; 0: for ever. See Client.AutoPause.
 	AutoPause time.Duration `json:"autoPause,omitempty"`
-	SSH       *SSH          `json:"ssh,omitempty"` // instead of a virtual network; NetworkSocket and GuestMAC are not used then
-	Ports     []Port        `json:"ports"`         // published as long as the agent runs; a taken one keeps it from starting
+	// HostAccess is what the machine may reach of this host's 127.0.0.1; the zero Access is nothing. Not used with SSH.
+	HostAccess network.Access `json:"hostAccess,omitzero"`
+	SSH        *SSH           `json:"ssh,omitempty"` // instead of a virtual network; NetworkSocket and GuestMAC are not used then
+	Ports      []Port         `json:"ports"`         // published as long as the agent runs; a taken one keeps it from starting
 }
 
 // Port is one TCP port of the guest that every cluster publishes.

@@ -29,7 +29,7 @@ type link interface {
 // newLink makes the link that the configuration asks for; nothing is connected yet.
 func newLink(c Config, log *slog.Logger) (link, error) {
 	if c.SSH == nil {
-		virtual, err := network.New(c.Guest, c.GuestMAC, log)
+		virtual, err := network.New(c.Guest, c.GuestMAC, c.HostAccess, log)
 		return virtualLink{virtual, c.NetworkSocket}, err
 	}
 	key, err := os.ReadFile(c.SSH.KeyFile)

@@ -13,14 +13,13 @@ import (
 	"sync/atomic"
 
 	"github.com/containers/gvisor-tap-vsock/pkg/types"
-	"github.com/containers/gvisor-tap-vsock/pkg/virtualnetwork"
 )
 
 // What every cluster's network looks like from inside.
 const (
 	Subnet  = "192.168.127.0/24"
 	Gateway = "192.168.127.1"   // also the DNS server
-	Host    = "192.168.127.254" // stands for 127.0.0.1 of the host; its name inside is host.skiff.internal
+	Host    = "192.168.127.254" // stands for 127.0.0.1 of the host, as far as Access lets; its name inside is host.skiff.internal
 	MTU     = 4000              // bytes; the guest's card must be set to the same
 
 	gatewayMAC = "5a:94:ef:e4:0c:dd"
@@ -28,15 +27,16 @@ const (
 
 // Network is a running virtual network. It is safe for concurrent use.
 type Network struct {
-	virtual   *virtualnetwork.VirtualNetwork
+	virtual   *virtual
+	outside   *outside
 	card      net.HardwareAddr // the machine's
 	log       *slog.Logger
 	connected atomic.Bool
 }
 
 // New makes a network in which the machine with the given card has the given address, should it ask by DHCP. The network
-// lives until the process ends: the library has no way to take one down.
-func New(guest netip.Addr, guestMAC string, log *slog.Logger) (*Network, error) {
+// lives until the process ends: the library has no way to take one down. Access says what of the host it reaches.
+func New(guest netip.Addr, guestMAC string, access Access, log *slog.Logger) (*Network, error) {
 	subnet := netip.MustParsePrefix(Subnet)
 	if !subnet.Contains(guest) {
 		return nil, fmt.Errorf("the machine's address %s is outside of %s", guest, subnet)
@@ -45,13 +45,12 @@ func New(guest netip.Addr, guestMAC string, log *slog.Logger) (*Network, error) 
 	if err != nil {
 		return nil, fmt.Errorf("the machine's card: %w", err)
 	}
-	virtual, err := virtualnetwork.New(&types.Configuration{
-		MTU:               MTU,
+	outside := newOutside(access, log)
+	virtual, err := newVirtual(&types.Configuration{
 		Subnet:            Subnet,
 		GatewayIP:         Gateway,
 		GatewayMacAddress: gatewayMAC,
 		DHCPStaticLeases:  map[string]string{guest.String(): guestMAC},
-		NAT:               map[string]string{Host: "127.0.0.1"},
 		GatewayVirtualIPs: []string{Host},
 		DNS: []types.Zone{{
 			Name: "skiff.internal.",
@@ -60,11 +59,11 @@ func New(guest netip.Addr, guestMAC string, log *slog.Logger) (*Network, error) 
 				{Name: "gateway", IP: net.ParseIP(Gateway)},
 			},
 		}},
-	})
+	}, outside)
 	if err != nil {
 		return nil, fmt.Errorf("make the virtual network: %w", err)
 	}
-	return &Network{virtual: virtual, card: card, log: log}, nil
+	return &Network{virtual: virtual, outside: outside, card: card, log: log}, nil
 }
 
 // Serve lets one machine at a time join through listener until ctx ends, and closes listener. The next machine is let in
@@ -96,7 +95,7 @@ func (n *Network) join(ctx context.Context, conn net.Conn) {
 	frames := newFrames(conn, n.card)
 	var writer sync.WaitGroup
 	writer.Go(frames.send)
-	err := n.virtual.AcceptQemu(ctx, frames)
+	err := n.virtual.wire.Accept(ctx, frames, types.QemuProtocol)
 	_ = frames.Close()
 	writer.Wait()
 	n.connected.Store(false)
@@ -104,12 +103,18 @@ func (n *Network) join(ctx context.Context, conn net.Conn) {
 	n.log.Debug("end of the machine's connection", "err", err)
 }
 
+// SetAccess changes which services of the host the machine may reach. What is open stays open.
+func (n *Network) SetAccess(access Access) { n.outside.access.Store(&access) }
+
+// Access is what SetAccess, or else New, was given.
+func (n *Network) Access() Access { return *n.outside.access.Load() }
+
 // Connected reports whether a machine has joined. It says nothing of what runs in it.
 func (n *Network) Connected() bool { return n.connected.Load() }
 
 // DialContext connects to a TCP address inside the network.
 func (n *Network) DialContext(ctx context.Context, address netip.AddrPort) (net.Conn, error) {
-	conn, err := n.virtual.DialContextTCP(ctx, address.String())
+	conn, err := n.virtual.dial(ctx, address)
 	if err != nil {
 		return nil, fmt.Errorf("dial %s in the virtual network: %w", address, err)
 	}
@@ -119,7 +124,7 @@ func (n *Network) DialContext(ctx context.Context, address netip.AddrPort) (net.
 // Listen listens on a TCP port of the gateway.
 func (n *Network) Listen(port uint16) (net.Listener, error) {
 	address := netip.AddrPortFrom(netip.MustParseAddr(Gateway), port)
-	listener, err := n.virtual.Listen("tcp", address.String())
+	listener, err := n.virtual.listen(address)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s in the virtual network: %w", address, err)
 	}

@@ -23,7 +23,7 @@ import (
 func serve(t *testing.T) (*network.Network, string) {
 	t.Helper()
 	logrus.SetOutput(io.Discard)
-	n, err := network.New(netip.MustParseAddr(networktest.Address), networktest.MAC, slog.New(slog.DiscardHandler))
+	n, err := network.New(netip.MustParseAddr(networktest.Address), networktest.MAC, network.Access{}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,7 +210,7 @@ func TestDoesNotWaitForAPausedMachine(t *testing.T) {
 
 func TestRefusesAGuestOutsideOfTheNetwork(t *testing.T) {
 	t.Parallel()
-	_, err := network.New(netip.MustParseAddr("10.0.0.2"), networktest.MAC, slog.New(slog.DiscardHandler))
+	_, err := network.New(netip.MustParseAddr("10.0.0.2"), networktest.MAC, network.Access{}, slog.New(slog.DiscardHandler))
 	if err == nil {
 		t.Error("got nil, want an error that names the subnet")
 	}
