@@ -24,7 +24,7 @@ func stopped(t *testing.T, address string) (agent.Config, *agent.Client, int) {
 
 func TestAnAgentThatDoesNotAnswerIsSaidAndEnded(t *testing.T) {
 	t.Parallel()
-	_, client, _ := stopped(t, "127.77.241.1")
+	_, client, _ := stopped(t, "127.77.187.1")
 	begin := time.Now()
 	if _, err := client.Status(t.Context()); !errors.Is(err, agent.ErrSilent) {
 		t.Errorf("Status: got %v, want ErrSilent", err)
@@ -48,7 +48,7 @@ func TestAnAgentThatDoesNotAnswerIsSaidAndEnded(t *testing.T) {
 
 func TestSpawnReplacesAnAgentThatDoesNotAnswer(t *testing.T) {
 	t.Parallel()
-	c, _, old := stopped(t, "127.77.242.1")
+	c, _, old := stopped(t, "127.77.188.1")
 	executable, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
