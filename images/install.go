@@ -27,7 +27,7 @@ import (
 //
 // Failures with a known remedy: fail.ImageMissing (nothing at from), fail.ChecksumMismatch, fail.HostDiskFull.
 func Install(ctx context.Context, from, to string, progress func(done, total int64)) error {
-	manifest, err := ReadManifest(from)
+	manifest, stored, err := readManifest(from)
 	if err != nil {
 		return err
 	}
@@ -38,7 +38,7 @@ func Install(ctx context.Context, from, to string, progress func(done, total int
 	for _, file := range manifest.Files {
 		i.total += file.Size
 	}
-	err = i.run(ctx, manifest)
+	err = i.run(ctx, manifest, stored)
 	if err == nil {
 		err = replaceDir(i.partial, to)
 	}
@@ -73,7 +73,8 @@ type installation struct {
 	progress      func(done, total int64)
 }
 
-func (i *installation) run(ctx context.Context, manifest Manifest) error {
+// run fills the partial folder; stored is the manifest as it lies in from.
+func (i *installation) run(ctx context.Context, manifest Manifest, stored []byte) error {
 	if err := os.MkdirAll(i.partial, 0o755); err != nil {
 		return err
 	}
@@ -100,11 +101,7 @@ func (i *installation) run(ctx context.Context, manifest Manifest) error {
 	if err := i.stamps.write(i.partial); err != nil {
 		return err
 	}
-	content, err := manifest.Encode()
-	if err != nil {
-		return err
-	}
-	return renameio.WriteFile(filepath.Join(i.partial, ManifestName), content, 0o444)
+	return renameio.WriteFile(filepath.Join(i.partial, ManifestName), stored, 0o444)
 }
 
 // file puts one file into the partial folder and holds it to its digest.

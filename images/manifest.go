@@ -3,6 +3,7 @@
 package images
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -39,7 +40,7 @@ type Manifest struct {
 	Architecture      string `json:"architecture"`      // as Go says it: amd64
 	Cmdline           string `json:"cmdline"`           // complete kernel command line
 	DiskBytes         int64  `json:"diskBytes"`         // size of the disk as the guest sees it
-	// Digest names the image: SHA-256, in hexadecimal, over everything else in the manifest.
+	// Digest names the image: SHA-256, in hexadecimal, over everything else in the manifest as it is stored, see digestOf.
 	Digest string `json:"digest"`
 	// Files holds every file of the folder but the manifest, by its slash-separated path in the folder.
 	Files      map[string]File `json:"files"`
@@ -80,22 +81,38 @@ const Remake = "make image"
 // ReadManifest reads the manifest of the image folder dir. A folder without one gives fail.ImageMissing, one that does
 // not describe itself consistently fail.ChecksumMismatch.
 func ReadManifest(dir string) (Manifest, error) {
+	m, _, err := readManifest(dir)
+	return m, err
+}
+
+// readManifest is ReadManifest that also returns the bytes of the file: what a copy of the image must have, as another version
+// of skiff may have written more than this one knows.
+func readManifest(dir string) (Manifest, []byte, error) {
 	op := fmt.Sprintf("read the guest image in %q", dir)
 	content, err := os.ReadFile(filepath.Join(dir, ManifestName))
 	if errors.Is(err, fs.ErrNotExist) {
-		return Manifest{}, fail.New(fail.ImageMissing, op, "%w", err).WithNext(Remake)
+		return Manifest{}, nil, fail.New(fail.ImageMissing, op, "%w", err).WithNext(Remake)
 	}
 	if err != nil {
-		return Manifest{}, fmt.Errorf("%s: %w", op, err)
+		return Manifest{}, nil, fmt.Errorf("%s: %w", op, err)
 	}
+	m, err := parse(content)
+	if err != nil {
+		return Manifest{}, nil, fail.New(fail.ChecksumMismatch, op, "%s: %w", ManifestName, err).WithNext(Remake)
+	}
+	return m, content, nil
+}
+
+func parse(content []byte) (Manifest, error) {
 	var m Manifest
 	if err := json.Unmarshal(content, &m); err != nil {
-		return Manifest{}, fail.New(fail.ChecksumMismatch, op, "%s: %w", ManifestName, err).WithNext(Remake)
+		return m, err
 	}
-	if err := m.validate(); err != nil {
-		return Manifest{}, fail.New(fail.ChecksumMismatch, op, "%s: %w", ManifestName, err).WithNext(Remake)
+	digest, err := digestOf(content)
+	if err != nil {
+		return m, err
 	}
-	return m, nil
+	return m, m.validate(digest)
 }
 
 // Encode returns the manifest as it lies in the folder, with Digest filled in from the rest.
@@ -121,22 +138,59 @@ func (m Manifest) Emulator(dir string) string {
 	return filepath.Join(dir, filepath.FromSlash(name))
 }
 
-// sum returns the digest of the manifest without its Digest. encoding/json sorts the keys of maps, so that equal
+// Tag returns the tag of the image's container image with that name, such as registry.k8s.io/etcd. None is an error.
+func (m Manifest) Tag(name string) (string, error) {
+	for _, image := range m.Images {
+		if tag, ok := strings.CutPrefix(image.Reference, name+":"); ok {
+			return tag, nil
+		}
+	}
+	return "", fail.New(fail.ImageMissing, "use the guest image "+m.Digest, "it has no container image %s", name).WithNext(Remake)
+}
+
+// sum returns the digest of a manifest that is about to be stored. encoding/json sorts the keys of maps, so that equal
 // manifests have equal text.
 func (m Manifest) sum() (string, error) {
-	m.Digest = ""
 	content, err := json.Marshal(m)
 	if err != nil {
 		return "", fmt.Errorf("encode the manifest: %w", err)
 	}
-	return hashBytes(content), nil
+	return digestOf(content)
 }
 
-func (m Manifest) validate() error {
-	digest, err := m.sum()
-	if err != nil {
-		return err
+// digestOf returns the digest of a stored manifest: SHA-256 over its JSON without white space, in which the value of digest is
+// empty. It is over the bytes that are stored and not over what this version of skiff reads of them, so that a field more or
+// less in Manifest changes nothing for images that are there.
+func digestOf(content []byte) (string, error) {
+	var text bytes.Buffer
+	if err := json.Compact(&text, content); err != nil {
+		return "", err
 	}
+	decoder := json.NewDecoder(bytes.NewReader(text.Bytes()))
+	if begin, err := decoder.Token(); err != nil || begin != json.Delim('{') {
+		return "", errors.Join(errors.New("it is not a JSON object"), err)
+	}
+	var plain []byte
+	at := int64(0)
+	for decoder.More() {
+		name, err := decoder.Token()
+		if err != nil {
+			return "", err
+		}
+		var value json.RawMessage
+		if err := decoder.Decode(&value); err != nil {
+			return "", err
+		}
+		if name == "digest" {
+			end := decoder.InputOffset()
+			plain = append(append(plain, text.Bytes()[at:end-int64(len(value))]...), `""`...)
+			at = end
+		}
+	}
+	return hashBytes(append(plain, text.Bytes()[at:]...)), nil
+}
+
+func (m Manifest) validate(digest string) error {
 	var problems []error
 	if m.Digest != digest {
 		problems = append(problems, fmt.Errorf("digest: is %q, the content has %q", m.Digest, digest))
