@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"golang.org/x/sync/errgroup"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 )
@@ -52,6 +53,34 @@ func Status(ctx context.Context, config *rest.Config) (map[string]bool, error) {
 		return nil, err
 	}
 	return enabled, nil
+}
+
+// Present returns the addon with those of its ready objects alone that the cluster has now, and are not being deleted. An older
+// skiff may have made them, and others than this one would. None means that the addon is not there.
+func Present(ctx context.Context, config *rest.Config, a Addon) (Addon, error) {
+	c, err := newClient(config)
+	if err != nil {
+		return a, err
+	}
+	var there []Reference
+	for _, ref := range a.Ready {
+		err := c.retry(ctx, func() error {
+			resource, err := c.resource(ref.APIVersion, ref.Kind, ref.Namespace)
+			if err != nil {
+				return err
+			}
+			object, err := resource.Get(ctx, ref.Name, metav1.GetOptions{})
+			if err == nil && object.GetDeletionTimestamp() == nil && object.GetLabels()[LabelAddon] == a.Name {
+				there = append(there, ref)
+			}
+			return err
+		})
+		if err != nil && !apierrors.IsNotFound(err) {
+			return a, fmt.Errorf("look for addon %s: %s: %w", a.Name, ref, err)
+		}
+	}
+	a.Ready = there
+	return a, nil
 }
 
 // owners returns the addons to which objects of the kind belong, in all namespaces.

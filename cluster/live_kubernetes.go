@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -115,7 +117,23 @@ func (l LiveKubernetes) Up(ctx context.Context, m machine.Runner, c Target, repo
 	if config.Bootstrap, err = os.ReadFile(filepath.Join(c.Image, images.BootstrapName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	if err := versions(&config, c.Image); err != nil {
+		return err
+	}
 	return provision.Up(ctx, m, config, pki, func(p provision.Phase) { report(p.Text, 0, 0) })
+}
+
+// versions takes the tags of etcd and CoreDNS from the guest image in dir: they are what the cluster has, whatever image comes
+// with this version of skiff.
+func versions(config *provision.Config, dir string) error {
+	manifest, err := images.ReadManifest(dir)
+	if err == nil {
+		config.EtcdVersion, err = manifest.Tag("registry.k8s.io/etcd")
+	}
+	if err == nil {
+		config.CoreDNSVersion, err = manifest.Tag("registry.k8s.io/coredns/coredns")
+	}
+	return err
 }
 
 // Wake implements Kubernetes.
@@ -222,6 +240,20 @@ func (l LiveKubernetes) enable(ctx context.Context, c Target, name string, again
 	}
 	ctx, cancel := context.WithTimeout(ctx, addonLimit)
 	defer cancel()
+	if lacking := lacking(c, addon); len(lacking) > 0 {
+		there, err := addons.Present(ctx, config, addon)
+		if err != nil {
+			return err
+		}
+		if len(there.Ready) > 0 {
+			report("it stays as an older skiff made it: the cluster's guest image lacks "+strings.Join(lacking, ", "), 0, 0)
+			return addons.Wait(ctx, config, there)
+		}
+		if c.Config.Offline {
+			return fail.New(fail.AddonFailed, "enable addon "+name, "the guest image of cluster %s, which is older than this skiff, lacks %s, and the cluster is offline", c.Config.Profile, strings.Join(lacking, ", ")).
+				WithHint("A cluster that is not offline pulls it; one of another profile gets the newest guest image.").WithNext("skiff start -p %s --offline=false", c.Config.Profile)
+		}
+	}
 	current := false
 	if again {
 		if current, err = addons.Current(ctx, config, objects); err != nil {
@@ -236,6 +268,18 @@ func (l LiveKubernetes) enable(ctx context.Context, c Target, name string, again
 	}
 	report("waiting for its pods", 0, 0)
 	return addons.Wait(ctx, config, addon)
+}
+
+// lacking returns the container images of an addon that the cluster's guest image does not have: another version of skiff made
+// it. Where that image is gone nothing is known to be lacking; a cluster that runs does without it.
+func lacking(c Target, addon addons.Addon) []string {
+	manifest, err := images.ReadManifest(c.Image)
+	if err != nil {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(addon.Images), func(name string) bool {
+		return slices.ContainsFunc(manifest.Images, func(have images.Image) bool { return have.Reference == name })
+	})
 }
 
 // Disable implements Kubernetes.

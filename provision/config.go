@@ -18,8 +18,8 @@ type Config struct {
 	HostAddress       netip.Addr // where the API server is published on the host
 	HostPort          uint16     // at that address; in the guest it is always 6443
 	KubernetesVersion string     // "v1.37.2"
-	EtcdVersion       string     // tag of the image, "3.7.3"
-	CoreDNSVersion    string     // tag of the image, "v1.15.0"
+	EtcdVersion       string     // tag of the container image that the guest image has, "3.7.3"; needed by Up alone
+	CoreDNSVersion    string     // the same, "v1.15.0"
 	PodCIDR           netip.Prefix
 	ServiceCIDR       netip.Prefix
 	DNSDomain         string
@@ -42,7 +42,8 @@ type Arg struct {
 // APIServerPort is the API server's port in the guest.
 const APIServerPort = 6443
 
-// NewConfig returns the Config of a cluster with skiff's usual network and versions (site/content/design).
+// NewConfig returns the Config of a cluster with skiff's usual network (site/content/design). The versions of etcd and CoreDNS
+// are those of the cluster's guest image, which the caller knows.
 func NewConfig(cluster string, host netip.Addr) Config {
 	return Config{
 		ClusterName:       cluster,
@@ -51,8 +52,6 @@ func NewConfig(cluster string, host netip.Addr) Config {
 		HostAddress:       host,
 		HostPort:          APIServerPort,
 		KubernetesVersion: "v1.37.2",
-		EtcdVersion:       "3.7.3",
-		CoreDNSVersion:    "v1.15.0",
 		PodCIDR:           netip.MustParsePrefix("10.244.0.0/16"),
 		ServiceCIDR:       netip.MustParsePrefix("10.96.0.0/12"),
 		DNSDomain:         "cluster.local",

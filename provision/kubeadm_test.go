@@ -13,6 +13,7 @@ import (
 func TestKubeadmConfiguration(t *testing.T) {
 	t.Parallel()
 	plain := NewConfig("dev", testConfig().HostAddress)
+	plain.EtcdVersion, plain.CoreDNSVersion = "3.7.3", "v1.15.0"
 	extra := testConfig()
 	extra.Extra = []Arg{
 		{"apiserver", "profiling", "true"},

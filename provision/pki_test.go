@@ -15,6 +15,7 @@ import (
 
 func testConfig() Config {
 	config := NewConfig("dev", netip.MustParseAddr("127.77.3.1"))
+	config.EtcdVersion, config.CoreDNSVersion = "3.7.3", "v1.15.0"
 	config.APIServerNames = []string{"dev.example.test", "localhost"}
 	config.APIServerIPs = []netip.Addr{netip.MustParseAddr("10.1.2.3")}
 	return config
