@@ -5,7 +5,6 @@
 package agent
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,10 +18,12 @@ import (
 
 	"github.com/skiff-k8s/skiff/agent/network"
 	"github.com/skiff-k8s/skiff/agent/publish"
+	"github.com/skiff-k8s/skiff/store"
 )
 
 // Config is what an agent is started with. It stays as it is for the agent's life.
 type Config struct {
+	Skiff         string     `json:"skiff,omitempty"` // version that wrote the file
 	Profile       string     `json:"profile"`
 	Address       netip.Addr `json:"address"`       // the cluster's loopback address; nothing is published elsewhere
 	NetworkSocket string     `json:"networkSocket"` // unix socket on which the virtual network waits for the machine
@@ -52,16 +53,15 @@ type Port struct {
 // Published is one port as it stands.
 type Published = publish.Published
 
-// Load reads a file that Save wrote.
+// Load reads a file that Save wrote. A field that this version does not have gives an error that wraps *store.OtherError where
+// another version wrote the file.
 func Load(path string) (Config, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return Config{}, err
 	}
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.DisallowUnknownFields()
 	var c Config
-	if err := decoder.Decode(&c); err != nil {
+	if err := store.ReadJSON(data, &c); err != nil {
 		return Config{}, fmt.Errorf("read the agent's configuration %s: %w", path, err)
 	}
 	return c, c.validate()

@@ -144,7 +144,8 @@ func (m *Manager) lock(profile string) (func(), error) {
 	return release, nil
 }
 
-// Load reads the description of a cluster. None gives fail.ClusterNotFound, an unreadable one fail.StateCorrupt.
+// Load reads the description of a cluster. None gives fail.ClusterNotFound, one that only another version of skiff can read
+// fail.StateNewer, an unreadable one fail.StateCorrupt.
 func (m *Manager) Load(profile string) (config.Cluster, error) {
 	if err := config.ValidateProfile(profile); err != nil {
 		return config.Cluster{}, err
@@ -170,6 +171,9 @@ func (m *Manager) Load(profile string) (config.Cluster, error) {
 			return c, nil
 		}
 	}
+	if newer := store.RefuseOther("read "+path, m.Version, err); fail.Is(newer, fail.StateNewer) {
+		return config.Cluster{}, newer
+	}
 	return config.Cluster{}, fail.New(fail.StateCorrupt, "read "+path, "%w", err).
 		WithHint("The cluster's disk is untouched. Mend the file, or remove the cluster.").WithNext("skiff delete -p %s", profile)
 }
@@ -188,6 +192,7 @@ func (m *Manager) driverKnown(c config.Cluster) error {
 
 // save writes the description of a cluster.
 func (m *Manager) save(c config.Cluster) error {
+	c.Skiff = m.Version
 	content, err := c.Marshal()
 	if err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 	"github.com/skiff-k8s/skiff/drivers"
 	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/machine"
+	"github.com/skiff-k8s/skiff/store"
 )
 
 // Snapshot is a state of a cluster to which it can be put back.
@@ -31,6 +32,7 @@ type Snapshot struct {
 
 // note is what a snapshot keeps of the cluster beside its machine.
 type note struct {
+	Skiff       string         `json:"skiff,omitempty"` // version that wrote it
 	Description string         `json:"description"`
 	Config      config.Cluster `json:"config"`
 }
@@ -94,7 +96,7 @@ func (m *Manager) SaveSnapshot(ctx context.Context, o SaveOptions, sink Sink) (S
 		return Snapshot{}, err
 	}
 	defer release()
-	content, err := json.Marshal(note{Description: o.Description, Config: c})
+	content, err := json.Marshal(note{Skiff: m.Version, Description: o.Description, Config: c})
 	if err != nil {
 		return Snapshot{}, err
 	}
@@ -114,7 +116,7 @@ func (m *Manager) SaveSnapshot(ctx context.Context, o SaveOptions, sink Sink) (S
 		}
 		return ended(ctx, vm, before, o.Profile, wrap(fail.MachineFailed, err, "save snapshot %s of cluster %s", o.Name, o.Profile))
 	})
-	return snapshotOf(saved), err
+	return m.snapshotOf(saved), err
 }
 
 // ended adds to the failure of a machine that it has ended meanwhile, where it has, and what helps.
@@ -130,12 +132,12 @@ func ended(ctx context.Context, vm machine.Machine, before machine.State, profil
 }
 
 // snapshotOf is a machine's snapshot as one of its cluster.
-func snapshotOf(s drivers.Snapshot) Snapshot {
+func (m *Manager) snapshotOf(s drivers.Snapshot) Snapshot {
 	out := Snapshot{Name: s.Name, Created: s.Created, Size: s.Bytes, Running: s.Running, Frozen: s.Frozen}
 	var n note
 	err := s.Err
 	if err == nil {
-		err = json.Unmarshal(s.Note, &n)
+		err = store.RefuseOther("read the snapshot", m.Version, store.ReadJSON(s.Note, &n))
 	}
 	out.KubernetesVersion, out.Description = n.Config.KubernetesVersion, n.Description
 	if err != nil {
@@ -156,7 +158,7 @@ func (m *Manager) Snapshots(ctx context.Context, profile string) ([]Snapshot, er
 	}
 	snapshots := make([]Snapshot, 0, len(list))
 	for _, one := range list {
-		snapshots = append(snapshots, snapshotOf(one))
+		snapshots = append(snapshots, m.snapshotOf(one))
 	}
 	return snapshots, nil
 }
@@ -223,7 +225,10 @@ func (m *Manager) RestoreSnapshot(ctx context.Context, o RestoreOptions, sink Si
 	}
 	var n note
 	if err = found.Err; err == nil {
-		err = json.Unmarshal(found.Note, &n)
+		err = store.RefuseOther("restore snapshot "+o.Name, m.Version, store.ReadJSON(found.Note, &n))
+	}
+	if fail.Is(err, fail.StateNewer) {
+		return Started{}, err
 	}
 	if err == nil && n.Config.Image != now.Image {
 		err = errors.New("it stands on another guest image")

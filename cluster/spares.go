@@ -103,7 +103,7 @@ func (m *Manager) readSpare(name string) kept {
 	if errors.Is(err, fs.ErrNotExist) {
 		err = errors.New("it is half made")
 	}
-	one.err = err
+	one.err = store.RefuseOther("read warm spare "+name, m.Version, err)
 	return one
 }
 
@@ -132,8 +132,8 @@ func (m *Manager) sweepSpares(ctx context.Context, sink Sink) {
 	}
 	now := m.now()
 	for _, one := range list {
-		if one.err == nil && one.note.Stale(one.config, now) == "" {
-			continue
+		if one.err == nil && one.note.Stale(one.config, now) == "" || fail.Is(one.err, fail.StateNewer) {
+			continue // that version of skiff takes it, or removes it
 		}
 		release, err := spares.lock(one.name)
 		if err != nil {
@@ -294,6 +294,9 @@ func (m *Manager) SpareNames() ([]string, error) {
 
 // stateOf says how a spare is.
 func (m *Manager) stateOf(ctx context.Context, one kept, now spare.Now) (state, problem string) {
+	if fail.Is(one.err, fail.StateNewer) {
+		return SpareStale, oneLine(one.err)
+	}
 	if one.err != nil {
 		release, err := m.lock(one.name)
 		if err != nil {

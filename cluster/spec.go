@@ -122,6 +122,7 @@ func readKey(path string) ([]byte, error) {
 func (m *Manager) agentConfig(c config.Cluster) agent.Config {
 	files := m.Home.Cluster(c.Profile)
 	config := agent.Config{
+		Skiff:         m.Version,
 		Profile:       c.Profile,
 		Address:       c.Address,
 		NetworkSocket: files.NetworkSocket(),

@@ -69,6 +69,7 @@ func (s *start) adopt(ctx context.Context) error {
 	if err := os.Remove(from.Spare()); err != nil {
 		return err
 	}
+	s.config.Skiff = s.Version
 	content, err := s.config.Marshal()
 	if err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 
 	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/internal/host"
+	"github.com/skiff-k8s/skiff/store"
 )
 
 // Limits of a machine. Kubernetes' own minimum is 2 CPUs and 1700 MB ("kubeadm init" preflight); with skiff's smaller
@@ -35,6 +36,7 @@ const (
 type Cluster struct {
 	APIVersion        string     `json:"apiVersion"`
 	Kind              string     `json:"kind"`
+	Skiff             string     `json:"skiff,omitempty"` // version that wrote the file; empty in files from before it was noted
 	Profile           string     `json:"profile"`
 	Driver            string     `json:"driver"`
 	LibvirtURI        string     `json:"libvirtURI,omitempty"` // where libvirt is; empty: the driver's default
@@ -91,14 +93,15 @@ func (c Cluster) IP() netip.Addr {
 	return c.Address
 }
 
-// Parse reads a cluster file. Unknown fields, another kind and impossible values give fail.StateCorrupt.
+// Parse reads a cluster file. Unknown fields, another kind and impossible values give fail.StateCorrupt, which wraps
+// *store.OtherError where another version of skiff may be the reason.
 func Parse(content []byte) (Cluster, error) {
 	var c Cluster
-	err := yaml.UnmarshalStrict(content, &c)
+	err := store.MadeBy(yaml.UnmarshalStrict(content, &c), content)
 	switch {
 	case err != nil:
 	case c.APIVersion != APIVersion || c.Kind != Kind:
-		err = fmt.Errorf("it is a %q of %q, not a %q of %q", c.Kind, c.APIVersion, Kind, APIVersion)
+		err = store.MadeBy(fmt.Errorf("it is a %q of %q, not a %q of %q", c.Kind, c.APIVersion, Kind, APIVersion), content)
 	case !c.Address.IsLoopback():
 		err = fmt.Errorf("address %q is not a loopback address", c.Address)
 	case c.SSH != nil && (!c.SSH.Address.IsValid() || c.SSH.User == "" || c.SSH.KeyFile == "" || c.SSH.HostKey == ""):

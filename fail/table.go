@@ -35,6 +35,7 @@ const (
 	ConfigInvalid         ID = "CONFIG_INVALID"
 	ConfigUnknownKey      ID = "CONFIG_UNKNOWN_KEY"
 	StateCorrupt          ID = "STATE_CORRUPT"
+	StateNewer            ID = "STATE_NEWER"
 	K8sVersionUnsupported ID = "K8S_VERSION_UNSUPPORTED"
 	ManifestInvalid       ID = "MANIFEST_INVALID"
 	DriverNotFound        ID = "DRIVER_NOT_FOUND"
@@ -100,6 +101,7 @@ func Table() []Kind {
 		{ConfigInvalid, CodeConfig, "The settings file cannot be read.", "Mend the file, or remove it to return to the defaults."},
 		{ConfigUnknownKey, CodeConfig, "A setting has a name that skiff does not know.", "Run `skiff config view` for the names."},
 		{StateCorrupt, CodeConfig, "A file of a cluster, such as its description or its keys, cannot be used.", "The cluster's disk is untouched. Restore the file that the message names; `skiff delete` removes the cluster."},
+		{StateNewer, CodeConfig, "Another version of skiff wrote a file that this version cannot read in full.", "Use that version of skiff, or a newer one. Nothing was changed, and nothing is damaged."},
 		{K8sVersionUnsupported, CodeConfig, "No guest image holds that Kubernetes version.", "Leave --kubernetes-version off, or name a version at hand."},
 		{ManifestInvalid, CodeConfig, "A manifest cannot be read or raised to a served version.", "Mend the place that the message names."},
 		{DriverNotFound, CodeHost, "No driver has that name, or none works here.", "Name one of the drivers listed."},

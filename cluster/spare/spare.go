@@ -11,6 +11,7 @@ import (
 
 	"github.com/skiff-k8s/skiff/config"
 	"github.com/skiff-k8s/skiff/internal/host"
+	"github.com/skiff-k8s/skiff/store"
 )
 
 const (
@@ -30,7 +31,7 @@ type Note struct {
 // Parse reads a note that Marshal wrote.
 func Parse(content []byte) (Note, error) {
 	var n Note
-	err := json.Unmarshal(content, &n)
+	err := store.ReadJSON(content, &n)
 	if err == nil && (n.Skiff == "" || n.Created.IsZero()) {
 		err = fmt.Errorf("the note %q of a warm spare is not whole", content)
 	}

@@ -73,7 +73,7 @@ func driverOptions(home store.Home) builtin.Options {
 func runAgent(ctx context.Context, configFile string) error {
 	config, err := agent.Load(configFile)
 	if err != nil {
-		return err
+		return store.RefuseOther("start the agent", version+" "+commit, err)
 	}
 	home, err := store.Locate(os.Getenv)
 	if err != nil {
