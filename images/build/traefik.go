@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 )
 
 // legoVersion is the ACME library that Traefik's go.mod asks for.
@@ -55,11 +57,12 @@ func (*Provider) Provide(chan<- dynamic.Message, *safe.Pool) error { return nil 
 // without its DNS providers go into dir; the module proxy does not serve all that the latter need.
 func prepareTraefik(ctx context.Context, dir string) error {
 	traefik, lego := filepath.Join(dir, "traefik"), filepath.Join(dir, "lego")
-	err := copyModule(ctx, traefik, "github.com/traefik/traefik/v3@v"+traefikVersion, "cmd", "internal", "pkg", "webui")
+	source, err := copyModule(ctx, traefik, "github.com/traefik/traefik/v3@v"+traefikVersion, filepath.Join(dir, "go.sum"), "cmd", "internal", "pkg", "webui")
 	if err != nil {
 		return err
 	}
-	err = copyModule(ctx, lego, "github.com/go-acme/lego/v5@"+legoVersion,
+	// Of a module that is replaced by a folder the component's go.sum knows nothing, but Traefik's own does.
+	_, err = copyModule(ctx, lego, "github.com/go-acme/lego/v5@"+legoVersion, filepath.Join(source, "go.sum"),
 		"acme", "certcrypto", "certificate", "challenge", "internal", "lego", "log", "platform", "providers/http", "registration")
 	if err != nil {
 		return err
@@ -73,17 +76,25 @@ func prepareTraefik(ctx context.Context, dir string) error {
 		os.WriteFile(filepath.Join(dns, "dns.go"), []byte(noProviders), 0o644))
 }
 
-// copyModule copies go.mod and some folders of a module's source to the folder to; those that it does not have are left out.
-func copyModule(ctx context.Context, to, module string, folders ...string) error {
+// copyModule copies go.mod and some folders of a module's source to the folder to; those that it does not have are left out. The
+// source must be the one of which the go.sum file sums has the hash. It returns the folder of the whole source.
+func copyModule(ctx context.Context, to, module, sums string, folders ...string) (dir string, err error) {
 	stdout, err := command{
 		dir: filepath.Dir(to), env: []string{"GOFLAGS=-mod=mod", "GOWORK=off"}, args: []string{"go", "mod", "download", "-json", module},
 	}.run(ctx)
 	if err != nil {
-		return err
+		return "", err
 	}
-	var source struct{ Dir string }
+	var source struct{ Dir, Sum string }
 	if err := json.Unmarshal([]byte(stdout), &source); err != nil {
-		return fmt.Errorf("read the answer of go mod download: %w", err)
+		return "", fmt.Errorf("read the answer of go mod download: %w", err)
+	}
+	known, err := os.ReadFile(sums)
+	if err != nil {
+		return "", err
+	}
+	if err := checkSum(known, module, source.Sum); err != nil {
+		return "", err
 	}
 	for _, folder := range folders {
 		from := filepath.Join(source.Dir, folder)
@@ -91,12 +102,21 @@ func copyModule(ctx context.Context, to, module string, folders ...string) error
 			continue
 		}
 		if err := os.CopyFS(filepath.Join(to, folder), os.DirFS(from)); err != nil {
-			return err
+			return "", err
 		}
 	}
 	mod, err := os.ReadFile(filepath.Join(source.Dir, "go.mod"))
 	if err != nil {
-		return err
+		return "", err
 	}
-	return os.WriteFile(filepath.Join(to, "go.mod"), mod, 0o644)
+	return source.Dir, os.WriteFile(filepath.Join(to, "go.mod"), mod, 0o644)
+}
+
+// checkSum holds a module, as path@version, to its line in a go.sum file.
+func checkSum(sums []byte, module, sum string) error {
+	want := strings.Replace(module, "@", " ", 1) + " " + sum
+	if sum != "" && slices.Contains(strings.Split(string(sums), "\n"), want) {
+		return nil
+	}
+	return fmt.Errorf("the source of %s has the hash %q, which is not that of go.sum", module, sum)
 }
