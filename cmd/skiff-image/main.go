@@ -155,6 +155,9 @@ func show(w io.Writer, e build.Event) {
 
 // summarise says what there is now. The compressed size takes half a minute to find out, and only a new image needs it.
 func summarise(ctx context.Context, w io.Writer, r build.Result, took time.Duration) error {
+	if !r.Packages.IsZero() {
+		fmt.Fprintf(w, "Its Debian packages are those of %s\n", r.Packages.Format(time.DateOnly))
+	}
 	if !r.Fresh {
 		fmt.Fprintf(w, "The guest image is up to date: %s\n", r.Dir)
 		return nil

@@ -38,6 +38,8 @@ type Result struct {
 	Dir      string // its folder
 	Manifest images.Manifest
 	Fresh    bool // something had to be made
+	// Packages is when the packages of Debian were fetched; the zero Time when the folder that had them is gone.
+	Packages time.Time
 }
 
 // DefaultFolders returns the folders of step results and of finished images below the user's cache folder.
@@ -79,7 +81,7 @@ func Build(ctx context.Context, o Options) (Result, error) {
 		return Result{}, err
 	}
 	dir, err := publish(cache.Dir(goal), o.Images, m)
-	return Result{Dir: dir, Manifest: m, Fresh: fresh}, err
+	return Result{Dir: dir, Manifest: m, Fresh: fresh, Packages: cache.made(goal, debianStep().Name)}, err
 }
 
 // checkHost says everything that is missing at once.

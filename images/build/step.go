@@ -84,6 +84,23 @@ func (c Cache) Has(s *Step) bool {
 	return err == nil
 }
 
+// made returns when the result of the step of that name was made, which is step or one that it needs; the zero Time when it is
+// not there. Nothing is put into a result later, so the folder's time is that.
+func (c Cache) made(step *Step, name string) (at time.Time) {
+	if step.Name == name {
+		if info, err := os.Stat(c.Dir(step)); err == nil {
+			at = info.ModTime()
+		}
+		return at
+	}
+	for _, need := range step.Needs {
+		if at = c.made(need, name); !at.IsZero() {
+			return at
+		}
+	}
+	return at
+}
+
 // Run makes the results of the steps that goal needs and of goal itself, those without dependence on one another side by side.
 // Results that are there are used; a build that was interrupted goes on where it was.
 func (c Cache) Run(ctx context.Context, goal *Step, sink func(Event)) error {
