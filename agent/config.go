@@ -33,8 +33,11 @@ type Config struct {
 	GuestMAC      string     `json:"guestMAC"`
 	Joined        netip.Addr `json:"joined,omitzero"`  // the machine's in a network of the host, where Services answer too; may be none
 	Mirror        string     `json:"mirror,omitempty"` // folder of an OCI image layout with the bundle's images; may be empty
-	Cache         string     `json:"cache,omitempty"`  // folder of the mirror's cache, shared by all agents; empty: none
-	Offline       bool       `json:"offline,omitempty"`
+	// MirrorTLS lets nobody but the node's containerd ask the mirror, which then uses the logins of the host's user. Without it
+	// everyone in the network may ask, and no login is used.
+	MirrorTLS *MirrorTLS `json:"mirrorTLS,omitempty"`
+	Cache     string     `json:"cache,omitempty"` // folder of the mirror's cache, shared by all agents; empty: none
+	Offline   bool       `json:"offline,omitempty"`
 	// AutoPause is how long nobody asks anything of the machine before it is paused; 0: for ever. See Client.AutoPause.
 	AutoPause time.Duration `json:"autoPause,omitempty"`
 	// HostAccess is what the machine may reach of this host's 127.0.0.1; the zero Access is nothing. Not used with SSH.

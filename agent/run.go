@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -115,7 +116,7 @@ func build(ctx context.Context, c Config, log *slog.Logger, machines func(Dialer
 	if err != nil {
 		return nil, err
 	}
-	images, err := mirror.New(mirror.Config{Layout: c.Mirror, Cache: c.Cache, Offline: c.Offline, Log: log})
+	images, err := mirror.New(mirror.Config{Layout: c.Mirror, Cache: c.Cache, Offline: c.Offline, Logins: c.MirrorTLS != nil, Log: log})
 	if err != nil {
 		return nil, err
 	}
@@ -155,6 +156,9 @@ func (a *agent) open(ctx context.Context, group *errgroup.Group, api http.Handle
 	images, err := a.link.open(ctx, group)
 	if err != nil {
 		return err
+	}
+	if a.config.MirrorTLS != nil {
+		images = tls.NewListener(images, a.config.MirrorTLS.server())
 	}
 	serveHTTP(ctx, group, "registry mirror", a.mirror, images)
 	clients, err := listen(a.config.APISocket)

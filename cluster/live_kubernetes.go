@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/skiff-k8s/skiff/addons"
+	"github.com/skiff-k8s/skiff/agent"
 	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/images"
 	"github.com/skiff-k8s/skiff/machine"
@@ -42,6 +43,10 @@ func (LiveKubernetes) config(c Target) (provision.Config, error) {
 	config.CertificateLife = cmp.Or(c.Config.CertExpiration.Duration(), config.CertificateLife)
 	if c.Config.SSH != nil {
 		config.NodeAddress = c.Config.SSH.Node
+	}
+	// An agent that an older skiff has started serves no TLS: its machine keeps the old way until the next agent starts.
+	if running, err := agent.Load(c.Files.AgentConfig()); err == nil && running.MirrorTLS != nil {
+		config.Mirror = running.MirrorAddress()
 	}
 	config.APIServerNames = c.Config.APIServerNames
 	for _, text := range c.Config.APIServerIPs {

@@ -13,6 +13,7 @@ import (
 	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/images"
 	"github.com/skiff-k8s/skiff/machine"
+	"github.com/skiff-k8s/skiff/provision"
 	"github.com/skiff-k8s/skiff/provision/ssh"
 	"github.com/skiff-k8s/skiff/store"
 )
@@ -121,6 +122,7 @@ func readKey(path string) ([]byte, error) {
 // agentConfig is what the cluster's agent is started with.
 func (m *Manager) agentConfig(c config.Cluster) agent.Config {
 	files := m.Home.Cluster(c.Profile)
+	certificate, key, client := provision.MirrorFiles(files.PKI())
 	config := agent.Config{
 		Skiff:         m.Version,
 		Profile:       c.Profile,
@@ -132,6 +134,7 @@ func (m *Manager) agentConfig(c config.Cluster) agent.Config {
 		GuestMAC:      guestMAC,
 		Joined:        joinedAddress(c),
 		Mirror:        filepath.Join(m.Home.BaseImage(c.Image), images.MirrorName),
+		MirrorTLS:     &agent.MirrorTLS{Certificate: certificate, Key: key, Client: client},
 		Cache:         m.Home.MirrorCache(),
 		Offline:       c.Offline,
 		AutoPause:     c.AutoPause.Duration(),

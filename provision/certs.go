@@ -58,6 +58,8 @@ const (
 	kubeletServer   = "kubelet-server"
 	managerServer   = "controller-manager"
 	schedulerServer = "scheduler"
+	mirrorServer    = "mirror/server"
+	mirrorClient    = "mirror/client"
 )
 
 // leaves are all certificates but the authorities.
@@ -69,7 +71,7 @@ func (c Config) leaves() []certificate {
 		c.NodeName, "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc." + c.DNSDomain, "localhost",
 	}, c.APIServerNames...)
 	ips := append([]netip.Addr{c.ServiceAddress(1), c.NodeAddress, loopback, c.HostAddress}, c.APIServerIPs...)
-	return []certificate{
+	list := []certificate{
 		{file: "apiserver", ca: "ca", commonName: "kube-apiserver", server: true, dns: unique(dns), ips: unique(ips)},
 		{file: "apiserver-kubelet-client", ca: "ca", commonName: "kube-apiserver-kubelet-client", group: "kubeadm:cluster-admins", client: true},
 		{file: "front-proxy-client", ca: "front-proxy-ca", commonName: "front-proxy-client", client: true},
@@ -88,6 +90,12 @@ func (c Config) leaves() []certificate {
 		{file: managerServer, ca: "ca", commonName: "kube-controller-manager", server: true, dns: []string{"localhost"}, ips: []netip.Addr{loopback}},
 		{file: schedulerServer, ca: "ca", commonName: "kube-scheduler", server: true, dns: []string{"localhost"}, ips: []netip.Addr{loopback}},
 	}
+	if c.Mirror.IsValid() {
+		list = append(list,
+			certificate{file: mirrorServer, ca: "ca", commonName: "skiff-mirror", server: true, ips: []netip.Addr{c.Mirror.Addr()}},
+			certificate{file: mirrorClient, ca: "ca", commonName: "skiff:containerd", client: true})
+	}
+	return list
 }
 
 func unique[T comparable](list []T) []T {

@@ -12,14 +12,15 @@ import (
 
 // Config says what cluster a machine should become. Use NewConfig for the usual values.
 type Config struct {
-	ClusterName       string     // the profile; the machine itself does not know it
-	NodeName          string     // also the guest's host name
-	NodeAddress       netip.Addr // of the machine, as its pods see it
-	HostAddress       netip.Addr // where the API server is published on the host
-	HostPort          uint16     // at that address; in the guest it is always 6443
-	KubernetesVersion string     // "v1.37.2"
-	EtcdVersion       string     // tag of the container image that the guest image has, "3.7.3"; needed by Up alone
-	CoreDNSVersion    string     // the same, "v1.15.0"
+	ClusterName       string         // the profile; the machine itself does not know it
+	NodeName          string         // also the guest's host name
+	NodeAddress       netip.Addr     // of the machine, as its pods see it
+	HostAddress       netip.Addr     // where the API server is published on the host
+	HostPort          uint16         // at that address; in the guest it is always 6443
+	Mirror            netip.AddrPort // where containerd asks for images first, over TLS; invalid: the machine keeps what it has
+	KubernetesVersion string         // "v1.37.2"
+	EtcdVersion       string         // tag of the container image that the guest image has, "3.7.3"; needed by Up alone
+	CoreDNSVersion    string         // the same, "v1.15.0"
 	PodCIDR           netip.Prefix
 	ServiceCIDR       netip.Prefix
 	DNSDomain         string

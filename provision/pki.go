@@ -73,6 +73,9 @@ func EnsurePKI(dir string, config Config, now time.Time) (*PKI, error) {
 	if err := p.addKubeconfigs(config); err != nil {
 		return nil, err
 	}
+	if config.Mirror.IsValid() {
+		p.files[hostsFile] = hosts(config.Mirror)
+	}
 	return p, p.store(dir)
 }
 
@@ -213,8 +216,10 @@ func (p *PKI) Guest() []File {
 		mode := fs.FileMode(0o600)
 		target := pkiDir + "/" + name
 		switch {
-		case name == "kubeconfig" || strings.HasPrefix(name, "clients/"):
+		case name == "kubeconfig" || strings.HasPrefix(name, "clients/") || strings.HasPrefix(name, mirrorServer+"."):
 			continue // on the host, and in the kubeconfigs
+		case name == hostsFile:
+			target, mode = "/etc/containerd/certs.d/_default/hosts.toml", 0o644
 		case strings.HasSuffix(name, ".conf"):
 			target = "/etc/kubernetes/" + name
 		case strings.HasPrefix(name, kubeletServer+"."):

@@ -25,6 +25,7 @@ type Config struct {
 	Layout    string            // folder of an OCI image layout with the guest's images; read anew each time; empty: none
 	Cache     string            // folder of the cache; made when missing; safe to share and to delete; empty: none
 	Offline   bool              // never ask a registry
+	Logins    bool              // ask as the host's user where a registry wants that; only for who may have what the user has
 	Transport http.RoundTripper // how registries are reached; nil: as the host reaches them
 	Log       *slog.Logger
 }
@@ -47,7 +48,7 @@ func New(c Config) (*Mirror, error) {
 		return nil, fmt.Errorf("make the cache of images: %w", err)
 	}
 	return &Mirror{
-		bundle: bundle{c.Layout}, cache: store, offline: c.Offline, log: c.Log, upstream: newUpstream(c.Transport),
+		bundle: bundle{c.Layout}, cache: store, offline: c.Offline, log: c.Log, upstream: newUpstream(c.Transport, c.Logins),
 	}, nil
 }
 

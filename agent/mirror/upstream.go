@@ -30,7 +30,7 @@ var errStalled = errors.New("the registry sent nothing for half a minute")
 // upstream is the registries themselves, as this host reaches them.
 type upstream struct {
 	transport http.RoundTripper
-	keychain  authn.Keychain
+	keychain  authn.Keychain // nil: no logins
 	now       func() time.Time
 
 	mu          sync.Mutex
@@ -42,21 +42,15 @@ type failure struct {
 	err error
 }
 
-func newUpstream(transport http.RoundTripper) *upstream {
+func newUpstream(transport http.RoundTripper, logins bool) *upstream {
 	if transport == nil {
-		dialer := net.Dialer{Timeout: 5 * time.Second}
-		transport = &http.Transport{
-			Proxy:                 http.ProxyFromEnvironment,
-			DialContext:           dialer.DialContext,
-			ForceAttemptHTTP2:     true,
-			TLSHandshakeTimeout:   10 * time.Second,
-			ResponseHeaderTimeout: 15 * time.Second,
-			IdleConnTimeout:       30 * time.Second,
-		}
+		transport = newGuarded(http.ProxyFromEnvironment, public)
 	}
-	return &upstream{
-		transport: transport, keychain: authn.DefaultKeychain, now: time.Now, unreachable: map[string]failure{},
+	u := &upstream{transport: transport, now: time.Now, unreachable: map[string]failure{}}
+	if logins {
+		u.keychain = authn.DefaultKeychain
 	}
+	return u
 }
 
 // known returns why the registry was lately found out of reach, or nil.
@@ -83,7 +77,7 @@ func (u *upstream) note(registry string, err error) {
 // answered reports whether err, or its absence, is the registry's own answer.
 func answered(err error) bool {
 	var refusal *transport.Error
-	return err == nil || errors.As(err, &refusal)
+	return err == nil || errors.As(err, &refusal) || errors.Is(err, errForbidden) || errors.Is(err, errNotEncrypted)
 }
 
 func (u *upstream) manifest(ctx context.Context, ref name.Reference, limit time.Duration) (manifest, error) {
@@ -143,11 +137,14 @@ func (u *upstream) try(ctx context.Context, ref name.Reference, ask func(...remo
 	default:
 		return err
 	}
+	if u.keychain == nil {
+		return err
+	}
 	login, lookup := authn.Resolve(ctx, u.keychain, ref.Context())
 	if lookup != nil || login == authn.Anonymous {
 		return err
 	}
-	return ask(append(options, remote.WithAuth(login))...)
+	return ask(append(options, remote.WithAuth(login), remote.WithTransport(encrypted{u.transport}))...)
 }
 
 // errGuestsOwn: "localhost" in the guest is the guest, and the host's localhost is none of its business.
@@ -168,6 +165,8 @@ func asProblem(repo name.Repository, err error) error {
 	switch {
 	case errors.Is(err, errGuestsOwn):
 		return &problem{http.StatusNotFound, "NAME_UNKNOWN", err.Error()}
+	case errors.Is(err, errForbidden), errors.Is(err, errNotEncrypted):
+		return &problem{http.StatusForbidden, "DENIED", err.Error()}
 	case !errors.As(err, &refusal):
 		return &problem{http.StatusBadGateway, "UNAVAILABLE", fmt.Sprintf("%s cannot be reached from this host: %v", repo.RegistryStr(), err)}
 	case refusal.StatusCode == http.StatusNotFound:

@@ -104,7 +104,7 @@ func (m *Machine) StartReporting(ctx context.Context, report func(text string, d
 
 // equip puts what differs.
 func (m *Machine) equip(ctx context.Context, report func(text string, done, total int64)) error {
-	parts, err := openParts(m.spec.Image.Disk, m.spec.Network.Mirror)
+	parts, err := openParts(m.spec.Image.Disk)
 	if err != nil {
 		return err
 	}

@@ -8,10 +8,8 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"net/netip"
 	"path"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -48,7 +46,7 @@ type parts struct {
 }
 
 // openParts opens the disk of the guest image, whose manifest has the digests of its programs.
-func openParts(disk string, mirror netip.AddrPort) (*parts, error) {
+func openParts(disk string) (*parts, error) {
 	manifest, err := images.ReadManifest(filepath.Dir(disk))
 	if err != nil {
 		return nil, err
@@ -61,7 +59,7 @@ func openParts(disk string, mirror netip.AddrPort) (*parts, error) {
 	for _, component := range manifest.Components {
 		digests[component.Name] = component.Digest
 	}
-	if err := errors.Join(p.programs(digests), p.texts(mirror)); err != nil {
+	if err := errors.Join(p.programs(digests), p.texts()); err != nil {
 		_ = p.disk.Close()
 		return nil, fmt.Errorf("take parts out of the guest image %q: %w", disk, err)
 	}
@@ -103,14 +101,13 @@ func (p *parts) programs(digests map[string]string) error {
 }
 
 // texts adds configuration. Some of it differs from the image's where a machine that exists differs from a guest.
-func (p *parts) texts(mirror netip.AddrPort) error {
+func (p *parts) texts() error {
 	for _, one := range []struct {
 		name   string
 		change func(string) (string, error)
 	}{
 		{"/etc/cni/net.d/10-skiff.conflist", nil},
 		{"/etc/containerd/config.toml", nil},
-		{"/etc/containerd/certs.d/_default/hosts.toml", mirrorAt(mirror)},
 		{"/etc/skiff/network.nft", anyCard},
 		{"/etc/sysctl.d/90-skiff.conf", cautious},
 		{"/etc/systemd/system/containerd.service", nil},
@@ -145,17 +142,6 @@ func (p *parts) add(name string, content []byte) {
 	p.list = append(p.list, part{
 		path: name, mode: 0o644, digest: hex.EncodeToString(sum[:]), size: int64(len(content)), open: func() io.Reader { return bytes.NewReader(content) },
 	})
-}
-
-// mirrorAt returns a change that names another place of the mirror.
-func mirrorAt(mirror netip.AddrPort) func(string) (string, error) {
-	return func(hosts string) (string, error) {
-		address := regexp.MustCompile(`(?m)^\[host\."http://[^"]*"\]$`)
-		if !address.MatchString(hosts) {
-			return "", errors.New("no host is found in it")
-		}
-		return address.ReplaceAllString(hosts, `[host."http://`+mirror.String()+`"]`), nil
-	}
 }
 
 // anyCard lets pods out by whatever card the machine has. In the guest it is always the same.
