@@ -10,7 +10,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -19,7 +21,10 @@ import (
 
 // cache keeps blobs under their digest and, for tags, the digest that they had last. A blob appears in one step and only
 // when it is what its digest says, so that any number of agents may share the folder.
-type cache struct{ dir string }
+type cache struct {
+	dir   string
+	limit int64 // bytes of blobs; see sweep
+}
 
 func (c cache) make() error {
 	if c.dir == "" {
@@ -34,7 +39,13 @@ func (c cache) open(hash v1.Hash) (*os.File, error) {
 	if c.dir == "" {
 		return nil, os.ErrNotExist
 	}
-	return os.Open(blobPath(c.dir, hash))
+	path := blobPath(c.dir, hash)
+	file, err := os.Open(path)
+	if err == nil {
+		now := time.Now()
+		_ = os.Chtimes(path, now, now) // for sweep; a cache that cannot be written is not swept either
+	}
+	return file, err
 }
 
 func (c cache) put(hash v1.Hash, data []byte) error {
@@ -116,6 +127,46 @@ func (w *writing) commit() error {
 		return fmt.Errorf("its digest is sha256:%s, not %s", got, w.want)
 	}
 	return w.file.CloseAtomicallyReplace()
+}
+
+// abandoned is how old a file must be that a writer has begun and nobody will finish.
+const abandoned = 24 * time.Hour
+
+// sweep removes blobs until the rest takes no more than the limit, those first that nobody has read for longest. Who reads
+// a blob meanwhile keeps it open. A tag without its manifest is asked for again, as if it had never been.
+func (c cache) sweep() error {
+	dir := filepath.Join(c.dir, "blobs", "sha256")
+	entries, err := os.ReadDir(dir)
+	if c.dir == "" || errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var blobs []os.FileInfo
+	var total int64
+	for _, entry := range entries {
+		info, err := entry.Info()
+		if err != nil {
+			continue // another agent has removed it
+		}
+		if strings.HasPrefix(entry.Name(), ".") && time.Since(info.ModTime()) < abandoned {
+			continue // being written
+		}
+		blobs = append(blobs, info)
+		total += info.Size()
+	}
+	slices.SortFunc(blobs, func(a, b os.FileInfo) int { return a.ModTime().Compare(b.ModTime()) })
+	for _, blob := range blobs {
+		if total <= c.limit {
+			return nil
+		}
+		if err := os.Remove(filepath.Join(dir, blob.Name())); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		total -= blob.Size()
+	}
+	return nil
 }
 
 // discard removes what commit has not made appear.

@@ -6,6 +6,7 @@
 package mirror
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,11 +25,15 @@ import (
 type Config struct {
 	Layout    string            // folder of an OCI image layout with the guest's images; read anew each time; empty: none
 	Cache     string            // folder of the cache; made when missing; safe to share and to delete; empty: none
+	CacheMax  int64             // bytes that the cache may take; 0: as many as DefaultCacheMax
 	Offline   bool              // never ask a registry
 	Logins    bool              // ask as the host's user where a registry wants that; only for who may have what the user has
 	Transport http.RoundTripper // how registries are reached; nil: as the host reaches them
 	Log       *slog.Logger
 }
+
+// DefaultCacheMax holds the images of several clusters.
+const DefaultCacheMax = 10 << 30
 
 // Mirror is the registry. It is safe for concurrent use.
 type Mirror struct {
@@ -43,7 +48,7 @@ var _ http.Handler = (*Mirror)(nil)
 
 // New returns the mirror.
 func New(c Config) (*Mirror, error) {
-	store := cache{c.Cache}
+	store := cache{c.Cache, cmp.Or(c.CacheMax, DefaultCacheMax)}
 	if err := store.make(); err != nil {
 		return nil, fmt.Errorf("make the cache of images: %w", err)
 	}
@@ -269,6 +274,9 @@ func (m *Mirror) pass(w http.ResponseWriter, r *http.Request, digest name.Digest
 	}
 	if err := copied.commit(); err != nil {
 		m.log.Warn("the layer is not kept", "blob", digest.Name(), "err", err)
+	}
+	if err := m.cache.sweep(); err != nil {
+		m.log.Warn("the cache of images is larger than it may be", "err", err)
 	}
 	return nil
 }
