@@ -83,14 +83,17 @@ func TestDamagedKubeconfig(t *testing.T) {
 	}
 }
 
-// TestDamagedKeysOfKubernetes: certificates and keys that are none are made anew.
+// TestDamagedKeysOfKubernetes: certificates and keys that are none keep no start back. Authorities are left to the steps that can
+// ask the machine for them (see provision.Restore), and all others are issued again.
 func TestDamagedKeysOfKubernetes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	started := w.starts(w.options())
 	files := w.Home.Cluster("dev")
 	target := cluster.Target{Config: started.Config, Files: files}
+	target.Config.Provisioned = false // the first keys are made for a cluster that has not been brought up
 	w.must(cluster.LiveKubernetes{}.Prepare(t.Context(), target))
+	target.Config.Provisioned = true
 	paths, err := filepath.Glob(filepath.Join(files.PKI(), "*.*"))
 	w.must(err)
 	if len(paths) < 10 {

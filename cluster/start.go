@@ -98,13 +98,8 @@ func (m *Manager) Start(ctx context.Context, o StartOptions, sink Sink) (Started
 			return Started{}, err
 		}
 	}
-	if exists && c.Provisioned { // before the saved memory is touched, which a wrong clock must not cost
-		if err := provision.CheckClock(o.Profile, m.Home.Cluster(o.Profile).PKI(), time.Now()); err != nil {
-			return Started{}, err
-		}
-	}
-	if exists && !o.DryRun {
-		if err := m.mendKubeconfig(ctx, c); err != nil {
+	if exists {
+		if err := m.checkKeys(ctx, c, o.DryRun); err != nil {
 			return Started{}, err
 		}
 	}
@@ -132,6 +127,20 @@ func (m *Manager) Start(ctx context.Context, o StartOptions, sink Sink) (Started
 	err = Apply(ctx, plan, run.keep, sink)
 	run.early.end()
 	return Started{Plan: plan, Config: run.config, Created: !exists}, onward(err, o.Profile)
+}
+
+// checkKeys refuses a clock that cannot be right, before the saved memory is touched, which it must not cost. Unless dryRun, it
+// sees to the cluster's own kubeconfig.
+func (m *Manager) checkKeys(ctx context.Context, c config.Cluster, dryRun bool) error {
+	if c.Provisioned {
+		if err := provision.CheckClock(c.Profile, m.Home.Cluster(c.Profile).PKI(), time.Now()); err != nil {
+			return err
+		}
+	}
+	if dryRun {
+		return nil
+	}
+	return m.mendKubeconfig(ctx, c)
 }
 
 // onward names the next command where an error of machine or agent names none: the next start takes what was left and goes on.

@@ -47,6 +47,11 @@ func newOutside(access Access, log *slog.Logger) *outside {
 	return o
 }
 
+// unended is the context of what a guest does: no caller waits for it, and the network lives until the process ends.
+func unended() context.Context {
+	return context.Background() //nolint:forbidigo // the guest's connections have no caller who could end them
+}
+
 // target is where on the host's network something that a guest sends goes; false when it goes nowhere. A literal address
 // is all there is to check: names have been resolved before.
 //
@@ -77,7 +82,7 @@ func (o *outside) tcp(r *tcp.ForwarderRequest) {
 		r.Complete(true)
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
+	ctx, cancel := context.WithTimeout(unended(), dialTimeout)
 	defer cancel()
 	server, err := o.dialer(ctx, "tcp", target.String())
 	if err != nil {
@@ -93,7 +98,7 @@ func (o *outside) tcp(r *tcp.ForwarderRequest) {
 		return
 	}
 	cancel()
-	publish.Join(context.Background(), gonet.NewTCPConn(&queue, endpoint), server)
+	publish.Join(unended(), gonet.NewTCPConn(&queue, endpoint), server)
 }
 
 // udp carries the datagrams of one port of the guest to one address until none has come for udpIdle.
@@ -112,7 +117,7 @@ func (o *outside) udp(r *udp.ForwarderRequest) {
 		if !ok {
 			return nil, net.ErrClosed
 		}
-		return o.dialer(context.Background(), "udp", target.String())
+		return o.dialer(unended(), "udp", target.String())
 	})
 	if err != nil {
 		endpoint.Close()
