@@ -381,7 +381,7 @@ func (s *session) replacesKubeProxy(address string) {
 		return err
 	})
 	s.note("NodePort, after kube-proxy was replaced", time.Since(begin))
-	s.code(0, "ssh", "--", "/usr/local/bin/kube", "kubectl", "--server=https://10.96.0.1", "--insecure-skip-tls-verify", "--request-timeout=5s", "get", "--raw", "/readyz")
+	s.code(0, "ssh", "--", "/usr/local/bin/kube", "kubectl", "--kubeconfig=/etc/kubernetes/admin.conf", "--server=https://10.96.0.1", "--request-timeout=5s", "get", "--raw", "/readyz")
 	s.apply(fmt.Sprintf(`
 apiVersion: v1
 kind: Pod
