@@ -131,8 +131,17 @@ test-drivers: deps image ## Run the conformance of each driver against the real 
 	@echo "== A short tutorial on other drivers"
 	SKIFF_TEST_IMAGE='$(IMAGE)' go test -tags e2e,$(TAGS) -count=1 -timeout 90m -v $(SHORT) -run '$(DRIVER_TUTORIALS)' ./test/e2e
 
+TEST_PARTS := deps fmt-check lint unit verify site cross image drivers-tested e2e-tested
+
+# The times are printed when a part fails, too.
 .PHONY: test
-test: deps fmt-check lint unit verify site cross image drivers-tested e2e-tested ## Run everything that CI runs
+test: ## Run everything that CI runs, and print where the time went
+	@times=; trap 'printf "== Where the time went\n%s" "$$times"' EXIT; \
+	for part in $(TEST_PARTS); do \
+		begin=$$SECONDS; status=0; $(MAKE) --no-print-directory $$part || status=$$?; \
+		times+=$$(printf '%-16s %5d s' $$part $$((SECONDS - begin)))$$'\n'; \
+		[ $$status -eq 0 ] || exit $$status; \
+	done
 
 # All of test-drivers and e2e would take the tests past an hour.
 .PHONY: drivers-tested
