@@ -17,11 +17,15 @@ import (
 )
 
 // Write replaces the file at path in one step and flushes it to the disk, making missing parent folders (mode 0700). A
-// reader, and a host that loses power, has the old content or the new one. A full disk gives fail.HostDiskFull.
+// reader, and a host that loses power, has the old content or the new one, and the new one once Write has returned. A full
+// disk gives fail.HostDiskFull.
 func Write(path string, content []byte, mode fs.FileMode) error {
 	err := os.MkdirAll(filepath.Dir(path), 0o700)
 	if err == nil {
 		err = renameio.WriteFile(path, content, mode, renameio.WithPermissions(mode), renameio.IgnoreUmask())
+	}
+	if err == nil {
+		err = flush(filepath.Dir(path)) // without it a loss of power can bring the old file back
 	}
 	return NoSpace("write "+path, err)
 }

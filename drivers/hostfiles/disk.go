@@ -108,13 +108,13 @@ func DiskFull(err error, dir string) error {
 	return &fail.Error{ID: fail.HostDiskFull, Err: err, Hint: "Free some space on the disk that holds " + dir + ".", Next: "df -h " + machine.Quote(dir)}
 }
 
-// SyncFolder returns once the names in a folder are on the disk.
-func SyncFolder(path string) error {
-	folder, err := os.Open(filepath.Clean(path))
+// Sync returns once the content of a file, or the names in a folder, are on the disk, whichever process wrote them.
+func Sync(path string) error {
+	file, err := os.Open(filepath.Clean(path))
 	if err != nil {
 		return err
 	}
-	return errors.Join(folder.Sync(), folder.Close())
+	return errors.Join(file.Sync(), file.Close())
 }
 
 // Exists reports whether there is a file at path.

@@ -325,5 +325,5 @@ func (m *Machine) tearUp() error {
 	if err != nil {
 		return err
 	}
-	return hostfiles.SyncFolder(filepath.Dir(m.note))
+	return hostfiles.Sync(filepath.Dir(m.note))
 }

@@ -36,7 +36,7 @@ func (f files) used() error {
 	if !hostfiles.Exists(f.unused()) {
 		return nil
 	}
-	return errors.Join(os.Remove(f.unused()), hostfiles.SyncFolder(f.dir))
+	return errors.Join(os.Remove(f.unused()), hostfiles.Sync(f.dir))
 }
 
 // part is the name of a folder that is being made, or being removed.

@@ -71,7 +71,7 @@ func (c chain) write(f files) error {
 	if err := renameio.WriteFile(f.chain(), append(raw, '\n'), 0o600); err != nil {
 		return err
 	}
-	return hostfiles.SyncFolder(f.dir)
+	return hostfiles.Sync(f.dir)
 }
 
 // below returns a layer and those under it, the lowest first.
@@ -147,7 +147,30 @@ func (d *Driver) newLayer(ctx context.Context, m *Machine, parent string) (strin
 	if err != nil {
 		return "", errors.Join(fmt.Errorf("make a layer of its disk: %w", err), absent(os.Remove(m.files.layer(layer))))
 	}
-	return layer, nil
+	return layer, d.sync(m.files.layer(layer))
+}
+
+// syncDisk returns once all layers are on the disk of the host. QEMU flushes its own when the guest stops and when it ends
+// by itself, but not when it is killed.
+func (m *Machine) syncDisk() error {
+	layers, err := m.files.layerFiles()
+	if err != nil {
+		return err
+	}
+	for _, layer := range layers {
+		if err := m.driver.sync(m.files.layer(layer)); err != nil {
+			return err
+		}
+	}
+	return m.driver.sync(m.files.dir)
+}
+
+// settle is the driver's settle for a state that belongs to the machine's disk as it is now: memory and disk stay together.
+func (m *Machine) settle(path string) error {
+	if err := m.syncDisk(); err != nil {
+		return err
+	}
+	return m.driver.settle(path)
 }
 
 // tidy removes the layers that nothing stands on any more, and puts those together with the layer above that only that
@@ -244,6 +267,9 @@ func (d *Driver) merge(ctx context.Context, m *Machine, c chain, layer, above st
 	}
 	if _, err := hostfiles.Output(ctx, d.options.QEMUImg, "rebase", "-q", "-f", "qcow2", "-F", format, "-b", below, "--", m.files.layer(above)); err != nil {
 		return c, fmt.Errorf("put two layers of its disk together: %w", err)
+	}
+	if err := d.sync(m.files.layer(above)); err != nil { // before the other copy of the data goes
+		return c, err
 	}
 	next := chain{Active: c.Active, Parents: maps.Clone(c.Parents)}
 	delete(next.Parents, layer)

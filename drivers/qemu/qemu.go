@@ -39,6 +39,7 @@ type Driver struct {
 	kvm     string // the device
 	cpuinfo string // what Linux says of the processors
 	limits  limits
+	sync    func(path string) error // hostfiles.Sync, which tests watch
 }
 
 // limits are the times after which the driver gives something up. Tests have shorter ones.
@@ -62,7 +63,7 @@ func New(options Options) *Driver {
 	if options.QEMUImg == "" {
 		options.QEMUImg = "qemu-img"
 	}
-	return &Driver{options: options, kvm: "/dev/kvm", cpuinfo: "/proc/cpuinfo", limits: limits{
+	return &Driver{options: options, kvm: "/dev/kvm", cpuinfo: "/proc/cpuinfo", sync: hostfiles.Sync, limits: limits{
 		start: 30 * time.Second, answer: 3 * time.Second, probe: 5 * time.Second, end: 5 * time.Second, boot: 3 * time.Minute, named: 30 * time.Second,
 	}}
 }

@@ -183,12 +183,23 @@ func newFolder(path string) (string, error) {
 	return dir, os.MkdirAll(dir, 0o700)
 }
 
-// settle gives a finished folder its name. What had it before is removed.
-func settle(path string) error {
+// settle gives a finished folder its name. What had it before is removed. When it returns, no crash and no loss of power
+// takes the folder away or any of its files. A folder has its name only when all that it describes is on the disk.
+func (d *Driver) settle(path string) error {
+	dir := part(path)
+	for _, name := range []string{memoryName, devicesName, manifestName, "."} {
+		if err := d.sync(filepath.Join(dir, name)); absent(err) != nil { // a machine that is off has no memory
+			return err
+		}
+	}
 	if err := discard(path); err != nil {
 		return err
 	}
-	return os.Rename(part(path), path)
+	if err := os.Rename(dir, path); err != nil {
+		return err
+	}
+	// The folder of all snapshots may be as new as the first one in it.
+	return errors.Join(d.sync(filepath.Dir(path)), d.sync(filepath.Dir(filepath.Dir(path))))
 }
 
 // discard takes a saved state away: when it returns, no crash and no loss of power brings it back.
@@ -207,7 +218,7 @@ func invalidate(path string) error {
 	if err := os.Remove(filepath.Join(path, manifestName)); absent(err) != nil {
 		return err
 	}
-	return hostfiles.SyncFolder(path)
+	return hostfiles.Sync(path)
 }
 
 // share makes a folder at path's part that has the files of another saved state, by hard links.

@@ -128,7 +128,7 @@ func (m *Machine) saveStopped(ctx context.Context, name string, note []byte) err
 	if err := c.with(layer, c.Active).write(m.files); err != nil {
 		return err
 	}
-	return settle(m.files.snapshot(name))
+	return m.settle(m.files.snapshot(name))
 }
 
 func (m *Machine) saveRunning(ctx context.Context, p *process, name string, note []byte, quiesce drivers.Quiesce) (stood time.Duration, err error) {
@@ -169,7 +169,7 @@ func (m *Machine) saveRunning(ctx context.Context, p *process, name string, note
 	if err := writeManifest(dir, made); err != nil {
 		return stood, err
 	}
-	return stood, settle(m.files.snapshot(name))
+	return stood, m.settle(m.files.snapshot(name))
 }
 
 // copyAhead copies the memory while the guest goes on. A second time would cost nearly as much, only to compare, and leave as much
@@ -294,7 +294,7 @@ func (m *Machine) restore(ctx context.Context, name string) error {
 		if err := writeManifest(dir, manifest{Created: kept.Created, Running: true, Memory: kept.Memory}); err != nil {
 			return err
 		}
-		if err := settle(m.files.suspended()); err != nil {
+		if err := m.driver.settle(m.files.suspended()); err != nil {
 			return err
 		}
 	}

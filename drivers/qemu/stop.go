@@ -12,9 +12,16 @@ import (
 )
 
 // Stop asks the guest to power off in two ways: with the power button, and with a command over its Runner, as not every
-// guest listens to the button and the network may be gone. When neither has worked within the time limit, it ends QEMU.
+// guest listens to the button and the network may be gone. When neither has worked within the time limit, it ends QEMU. It
+// returns when what the guest wrote is on the disk of the host.
 func (m *Machine) Stop(ctx context.Context) error {
-	if err := m.ending(ctx, m.powerOff); err != nil {
+	err := m.ending(ctx, func(ctx context.Context, p *process) error {
+		if err := m.powerOff(ctx, p); err != nil {
+			return err
+		}
+		return m.syncDisk()
+	})
+	if err != nil {
 		return fmt.Errorf("stop machine %q: %w", m.spec.Name, err)
 	}
 	return nil

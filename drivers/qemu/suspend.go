@@ -61,7 +61,7 @@ func (m *Machine) suspend(ctx context.Context, p *process) error {
 		return err
 	}
 	_ = m.driver.tidy(ctx, m, false) // it is done again the next time
-	return nil
+	return m.syncDisk()              // QEMU closed it
 }
 
 // keep makes the guest stand still and its saved state.
@@ -87,7 +87,7 @@ func (m *Machine) keep(ctx context.Context, guest *frozen) error {
 	if err := writeManifest(dir, manifest{Created: time.Now().UTC(), Running: true, Memory: kept}); err != nil {
 		return err
 	}
-	return settle(m.files.suspended())
+	return m.settle(m.files.suspended())
 }
 
 // freeze makes the guest stand still and saves its devices; before, which may be nil, is called in between. guest tells
