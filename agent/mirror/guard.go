@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// errForbidden: whoever names an image chooses the address that this host asks, and where its registry redirects to.
+// errForbidden: a pod that names an image chooses the address that this host asks, and where its registry redirects to.
 var errForbidden = errors.New("the registry mirror asks no address of this host itself, nor of its link")
 
 // errNotEncrypted: go-containerregistry tries plain HTTP for private addresses (pkg/name, Registry.Scheme).
