@@ -28,13 +28,13 @@ require (
 	golang.org/x/sys v0.49.0
 	golang.org/x/term v0.47.0
 	gonum.org/v1/plot v0.17.0
+	gvisor.dev/gvisor v0.0.0-20240916094835-a174eb65023f
 	k8s.io/api v0.37.2
 	k8s.io/apimachinery v0.37.2
 	k8s.io/client-go v0.37.2
 	k8s.io/klog/v2 v2.140.0
 	libvirt.org/go/libvirt v1.11006.0
 	sigs.k8s.io/yaml v1.6.0
-	gvisor.dev/gvisor v0.0.0-20240916094835-a174eb65023f
 )
 
 require (
