@@ -118,7 +118,7 @@ type Consoler interface {
 type Accelerated interface {
 	// Accelerator returns what speeds up a guest of that image here, such as "kvm", "hvf" or "tcg" (software emulation).
 	// note is one sentence for people, without a full stop, and empty when there is nothing to say; words are those of
-	// the program that runs guests, for whoever looks for the cause. The first call on a host may take some seconds; the
+	// the program that runs guests, for a user who looks for the cause. The first call on a host may take some seconds; the
 	// answer is remembered.
 	Accelerator(ctx context.Context, image machine.Image) (name, note, words string)
 }

@@ -14,8 +14,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/renameio/v2"
-
 	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/internal/host"
 	"github.com/skiff-k8s/skiff/machine"
@@ -137,12 +135,8 @@ func Restore(ctx context.Context, runner machine.Runner, damaged *DamagedError) 
 		}
 	}
 	for name, content := range contents {
-		path := filepath.Join(damaged.Dir, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			return fmt.Errorf("restore keys: %w", err)
-		}
-		if err := renameio.WriteFile(path, content, 0o600, renameio.WithStaticPermissions(0o600)); err != nil {
-			return fmt.Errorf("restore keys: %w", err)
+		if err := writeKeys(filepath.Join(damaged.Dir, filepath.FromSlash(name)), content); err != nil {
+			return err
 		}
 	}
 	return nil

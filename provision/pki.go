@@ -172,12 +172,20 @@ func (p *PKI) store(dir string) error {
 		if old, err := os.ReadFile(path); err == nil && string(old) == string(content) {
 			continue
 		}
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			return fmt.Errorf("store keys and certificates: %w", err)
+		if err := writeKeys(path, content); err != nil {
+			return err
 		}
-		if err := renameio.WriteFile(path, content, 0o600, renameio.WithStaticPermissions(0o600)); err != nil {
-			return fmt.Errorf("store keys and certificates: %w", err)
-		}
+	}
+	return nil
+}
+
+// writeKeys replaces a file of keys or certificates in one step.
+func writeKeys(path string, content []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fmt.Errorf("store keys and certificates: %w", err)
+	}
+	if err := renameio.WriteFile(path, content, 0o600, renameio.WithStaticPermissions(0o600)); err != nil {
+		return fmt.Errorf("store keys and certificates: %w", err)
 	}
 	return nil
 }

@@ -110,7 +110,7 @@ const (
 // fingerprint of the certificates, $6 the file that has it, and $7 is empty unless the cluster is provisioned. Those who use certificates are ended, and started again by
 // the kubelet and by systemd. They are killed: an API server that is told to end waits for minutes for an etcd that has ended
 // before it, and a crash costs none of them anything. The file is written last, so that none of it is left out when it is cut
-// off. What stands still without anyone left to let it go on (see Quiesce) does, which are the control groups after $7. On a
+// off. Frozen control groups that nobody is left to thaw (see Quiesce) are thawed: those after $7. On a
 // machine that has booted the controllers are put aside, as by deferScript. The server of systemd-resolved is of no
 // use to pods: its address is one of theirs (kubeadm does the same, app/componentconfigs, isServiceActive).
 const pushScript = `set -e

@@ -342,15 +342,7 @@ func (s *session) servesByName() {
 		s.t.Errorf("the Service's address is %q", ip)
 	}
 	// One pod asks the Service by its name, twelve times.
-	s.apply(fmt.Sprintf(`
-apiVersion: v1
-kind: Pod
-metadata: {name: asker}
-spec:
-  restartPolicy: Never
-  containers:
-%s`, askers(12)))
-	s.run("kubectl", "wait", "pod/asker", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=8m")
+	s.asks(12, "8m")
 	seen := map[string]bool{}
 	for i := range 12 {
 		var answer echo
@@ -382,6 +374,12 @@ func (s *session) replacesKubeProxy(address string) {
 	})
 	s.note("NodePort, after kube-proxy was replaced", time.Since(begin))
 	s.code(0, "ssh", "--", "/usr/local/bin/kube", "kubectl", "--kubeconfig=/etc/kubernetes/admin.conf", "--server=https://10.96.0.1", "--request-timeout=5s", "get", "--raw", "/readyz")
+	s.asks(1, "1m")
+	s.run("kubectl", "delete", "pod/asker", "svc/meow-later")
+}
+
+// asks makes a pod asker that asks meow-svc by its name n times, and waits for its end.
+func (s *session) asks(n int, timeout string) {
 	s.apply(fmt.Sprintf(`
 apiVersion: v1
 kind: Pod
@@ -389,9 +387,8 @@ metadata: {name: asker}
 spec:
   restartPolicy: Never
   containers:
-%s`, askers(1)))
-	s.run("kubectl", "wait", "pod/asker", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=1m")
-	s.run("kubectl", "delete", "pod/asker", "svc/meow-later")
+%s`, askers(n)))
+	s.run("kubectl", "wait", "pod/asker", "--for=jsonpath={.status.phase}=Succeeded", "--timeout="+timeout)
 }
 
 // askers are n containers that each ask http://meow-svc once and print the answer.
