@@ -120,7 +120,11 @@ func (s *start) sparePlan(asked bool) Plan {
 	}
 	create := s.create()
 	create.Undo = func(ctx context.Context) error { return s.discard(ctx, s.config.Profile) }
-	plan.Steps = append(plan.Steps, create, s.agent(), s.boot(false, false), s.kubernetes(), s.wait())
+	plan.Steps = append(plan.Steps, create, s.agent(), s.boot(false, false))
+	if s.large() {
+		plan.Steps = append(plan.Steps, s.grow())
+	}
+	plan.Steps = append(plan.Steps, s.kubernetes(), s.wait())
 	for _, addon := range s.config.Addons {
 		plan.Steps = append(plan.Steps, s.addon(addon))
 	}

@@ -262,6 +262,9 @@ func (s *start) restorePlan(snapshot drivers.Snapshot) Plan {
 		plan.Steps = append(plan.Steps, s.kubernetes())
 	}
 	plan.Steps = append(plan.Steps, s.services(), s.wait())
+	if s.large() { // the disk of the snapshot may be smaller than the cluster's is by now
+		plan.Steps = append(plan.Steps, s.grow())
+	}
 	return plan
 }
 

@@ -204,7 +204,7 @@ func (m *Manager) settle(ctx context.Context, o StartOptions) (c config.Cluster,
 		driver, err = m.driver(c)
 	}
 	if err == nil {
-		problems = append(problems, sleeps(c, driver))
+		problems = append(problems, sleeps(c, driver), grows(stored, c, driver))
 		err = works(ctx, driver)
 	}
 	problems = append(problems, err)
@@ -277,8 +277,8 @@ func immutable(old *config.Cluster, new config.Cluster) error {
 	if old.Network != new.Network {
 		problems = append(problems, refuse("network", cmp.Or(old.Network, "none"), cmp.Or(new.Network, "none")))
 	}
-	if old.DiskBytes != new.DiskBytes {
-		problems = append(problems, refuse("disk-size", gib(old.DiskBytes), gib(new.DiskBytes)))
+	if new.DiskBytes < old.DiskBytes {
+		problems = append(problems, unchangeable(old.Profile, "disk-size", "the disk has %s and cannot become smaller (%s): it grows only", gib(old.DiskBytes), gib(new.DiskBytes)))
 	}
 	if !old.Provisioned {
 		return errors.Join(problems...)

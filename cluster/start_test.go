@@ -168,6 +168,16 @@ func TestPlans(t *testing.T) {
 			w.starts(w.options())
 			w.stops()
 		}, options: func(o *cluster.StartOptions) { o.Wanted.CPUs = new(4) }},
+		{name: "new-large-disk", options: func(o *cluster.StartOptions) { o.Wanted.DiskBytes = new(int64(60 << 30)) }},
+		{name: "larger-disk-running", before: func(w *world) { w.starts(w.options()) }, options: func(o *cluster.StartOptions) { o.Wanted.DiskBytes = new(int64(60 << 30)) }},
+		{name: "larger-disk-stopped", before: func(w *world) {
+			w.starts(w.options())
+			w.stops()
+		}, options: func(o *cluster.StartOptions) { o.Wanted.DiskBytes = new(int64(60 << 30)) }},
+		{name: "larger-disk-powered-off", before: func(w *world) {
+			w.starts(w.options())
+			w.powersOff()
+		}, options: func(o *cluster.StartOptions) { o.Wanted.DiskBytes = new(int64(60 << 30)) }},
 		{name: "kubeconfig-lost", before: func(w *world) {
 			w.starts(w.options())
 			w.must(os.Remove(w.Kubeconfig))
@@ -410,9 +420,11 @@ func TestRefusals(t *testing.T) {
 func TestImmutable(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.starts(w.options())
+	o := w.options()
+	o.Wanted.DiskBytes = new(int64(config.MinDiskBytes * 2))
+	w.starts(o)
 	for name, wanted := range map[string]cluster.Wanted{
-		"disk":  {DiskBytes: new(int64(config.MinDiskBytes * 2))},
+		"disk":  {DiskBytes: new(int64(config.MinDiskBytes))},
 		"names": {APIServerNames: []string{"x.test"}},
 		"extra": {ExtraConfig: []string{"apiserver.v=4"}},
 		"gates": {FeatureGates: []string{"A=true"}},

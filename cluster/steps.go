@@ -31,6 +31,7 @@ func (s *start) plan() Plan {
 	}
 	alive := s.seen.machine == machine.Running || s.seen.machine == machine.Paused
 	resized := s.stored != nil && (s.stored.CPUs != s.config.CPUs || s.stored.MemoryMiB != s.config.MemoryMiB)
+	larger := s.stored != nil && s.stored.DiskBytes < s.config.DiskBytes
 	orphaned := alive && s.seen.agent == nil && s.config.SSH == nil // a machine that exists has a network of its own
 	const lost = "its agent has ended, and with it its network"
 	takes := s.spare != nil
@@ -53,6 +54,7 @@ func (s *start) plan() Plan {
 	add(s.seen.agent == nil || rekeyed, s.agent())
 	add(resumes, s.resume(moves))
 	add(boots, s.boot(alive, s.seen.suspended))
+	add(boots && s.large() || larger && !resumes, s.grow())
 	add(!works && (!resumes || !s.config.Provisioned), s.kubernetes())
 	watched := !boots && !rekeyed && s.seen.agent != nil && s.seen.agent.Watching
 	add(!watched, s.services())
@@ -60,6 +62,7 @@ func (s *start) plan() Plan {
 	add(s.wantsContext(), s.context())
 	lacking := slices.DeleteFunc(slices.Clone(s.config.Addons), func(addon string) bool { return s.seen.enabled[addon] })
 	add((!works || !watched) && !s.options.NoWait, s.wait(lacking...))
+	add(larger && resumes, s.grow())
 	for _, addon := range lacking {
 		add(true, s.addon(addon))
 	}

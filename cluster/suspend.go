@@ -286,6 +286,11 @@ func (s *start) bootAgain(ctx context.Context, report Report) error {
 	if err := s.boot(true, false).Do(ctx, report); err != nil {
 		return err
 	}
+	if s.large() {
+		if err := s.grow().Do(ctx, report); err != nil {
+			return err
+		}
+	}
 	return s.kubernetes().Do(ctx, report)
 }
 

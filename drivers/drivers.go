@@ -101,6 +101,14 @@ type Pauser interface {
 	Unpause(ctx context.Context) error
 }
 
+// Grower is a machine whose disk can become larger while it runs.
+type Grower interface {
+	// Grow makes the disk of a machine that runs as large as its machine.Spec says, and tells the guest, also one whose memory is
+	// of a time when the disk was smaller. A disk that is larger stays as it is. It is idempotent. The file system on the disk
+	// is for the guest to grow.
+	Grow(ctx context.Context) error
+}
+
 // Joiner is a machine that can have an address in a network of the host, beside that in its cluster's virtual network.
 type Joiner interface {
 	// Joined returns the address of a machine that exists, whether it runs or not; the zero Prefix when it joined none. A

@@ -66,6 +66,7 @@ func Run(t *testing.T, newTarget func(t *testing.T) Target) {
 		{"outlives the process that started it", usual, outlive},
 		{"commands and files", longest, commands},
 		{"pause", usual, pause},
+		{"grow", usual, grow},
 		{"suspend and resume", longest, suspend},
 		{"suspend and forget", usual, forget},
 		{"suspend and move", usual, move},

@@ -48,6 +48,26 @@ func pause(ctx context.Context, t *testing.T, target Target) {
 	wantState(ctx, t, m, machine.Absent)
 }
 
+// grow holds a machine to drivers.Grower, if it is one.
+func grow(ctx context.Context, t *testing.T, target Target) {
+	m := create(ctx, t, target)
+	larger := target.Spec
+	larger.DiskBytes *= 2
+	grown := target.Fresh().Machine(larger)
+	if err := ability[drivers.Grower](t, grown).Grow(ctx); err == nil {
+		t.Error("Grow of a stopped machine gave no error")
+	}
+	must(t, "Start", m.Start(ctx))
+	must(t, "wait for the guest", machine.Wait(ctx, m))
+	for range 2 {
+		must(t, "Grow", ability[drivers.Grower](t, grown).Grow(ctx))
+	}
+	must(t, "Grow to less than it is", ability[drivers.Grower](t, m).Grow(ctx))
+	wantState(ctx, t, m, machine.Running)
+	must(t, "Delete of a machine that grew", m.Delete(ctx))
+	wantState(ctx, t, m, machine.Absent)
+}
+
 // suspend holds a machine to drivers.Suspender, if it is one.
 func suspend(ctx context.Context, t *testing.T, target Target) {
 	m := create(ctx, t, target)

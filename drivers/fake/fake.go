@@ -37,6 +37,7 @@ const (
 	Fits            Op = "fits"
 	Pause           Op = "pause"
 	Unpause         Op = "unpause"
+	Grow            Op = "grow"
 	SaveSnapshot    Op = "save"
 	RestoreSnapshot Op = "restore"
 	DeleteSnapshot  Op = "drop"
@@ -156,7 +157,7 @@ func (d *Driver) Machines(ctx context.Context) (found []drivers.Found, err error
 func (d *Driver) machine(spec machine.Spec) *Machine {
 	return &Machine{
 		driver: d,
-		name:   spec.Name,
+		name:   spec.Name, diskBytes: spec.DiskBytes,
 		record: record{dir: spec.Dir, registry: d.options.Registry, cluster: spec.Cluster, name: spec.Name},
 		runner: NewRunner(runnerDir(spec.Dir), d.options.Responses),
 	}
@@ -232,10 +233,11 @@ func (f Failure) err() error {
 
 // Machine is a machine.Machine that is only a record in a file.
 type Machine struct {
-	driver *Driver
-	name   string
-	record record
-	runner *Runner
+	driver    *Driver
+	name      string
+	diskBytes int64
+	record    record
+	runner    *Runner
 }
 
 // Name returns the machine's name.

@@ -19,6 +19,7 @@ var (
 	_ drivers.Pauser      = (*Machine)(nil)
 	_ drivers.Snapshotter = (*Machine)(nil)
 	_ drivers.Movable     = (*Machine)(nil)
+	_ drivers.Grower      = (*Machine)(nil)
 )
 
 // snapshot is what the record has of one. The guest's files of that time lie in a folder of its own.
@@ -124,6 +125,21 @@ func (m *Machine) Unpause(ctx context.Context) error {
 			return err
 		}
 		return m.record.set(machine.Running)
+	})
+}
+
+// Grow implements drivers.Grower.
+func (m *Machine) Grow(ctx context.Context) error {
+	return m.op(ctx, Grow, nil, func() error {
+		c, err := m.record.read()
+		if err == nil && c.State != machine.Running {
+			err = fmt.Errorf("it is %s", c.State)
+		}
+		if err != nil {
+			return err
+		}
+		c.DiskBytes = max(c.DiskBytes, m.diskBytes)
+		return m.record.write(c)
 	})
 }
 

@@ -27,6 +27,7 @@ type record struct {
 type content struct {
 	State     machine.State `json:"state"`
 	Suspended bool          `json:"suspended,omitempty"`
+	DiskBytes int64         `json:"diskBytes,omitempty"` // since it grew
 	Snapshots []snapshot    `json:"snapshots,omitempty"`
 }
 

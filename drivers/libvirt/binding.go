@@ -138,6 +138,16 @@ func (b bound) Press(name string) error {
 	return b.with(name, func(d *libvirt.Domain) error { return d.ShutdownFlags(libvirt.DOMAIN_SHUTDOWN_ACPI_POWER_BTN) })
 }
 
+func (b bound) Grow(name string, bytes uint64) error {
+	return b.with(name, func(d *libvirt.Domain) error {
+		info, err := d.GetBlockInfo(domain.Disk, 0)
+		if err != nil || info.Capacity > bytes {
+			return err
+		}
+		return d.BlockResize(domain.Disk, bytes, libvirt.DOMAIN_BLOCK_RESIZE_BYTES)
+	})
+}
+
 func (b bound) Destroy(name string) error {
 	return b.with(name, func(d *libvirt.Domain) error {
 		err := d.DestroyFlags(libvirt.DOMAIN_DESTROY_GRACEFUL)

@@ -32,6 +32,8 @@ type connection interface {
 	Resume(name string) error
 	// Press presses the power button.
 	Press(name string) error
+	// Grow makes the disk of a domain that runs that large, unless it is as large or larger, and tells the guest.
+	Grow(name string, bytes uint64) error
 	// Destroy ends the domain without asking the guest, after QEMU has flushed its disks.
 	Destroy(name string) error
 	// Save keeps the memory of a domain that runs or is paused, and ends it. When that fails, the domain is as before.

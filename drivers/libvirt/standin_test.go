@@ -31,7 +31,8 @@ var _ connection = (*standIn)(nil)
 type domainFile struct {
 	XML       string
 	Condition condition
-	Saved     bool // its memory is kept
+	Saved     bool   // its memory is kept
+	Bytes     uint64 // of its disk, since it grew
 }
 
 func (s *standIn) connect(string) (connection, error) {
@@ -240,6 +241,18 @@ func (s *standIn) Press(name string) error {
 		return s.change("Press", name, running, running)
 	}
 	return s.change("Press", name, off, running)
+}
+
+func (s *standIn) Grow(name string, bytes uint64) error {
+	d, err := s.read("Grow", name)
+	if err == nil && d.Condition != running {
+		err = errors.New("it does not run")
+	}
+	if err != nil {
+		return err
+	}
+	d.Bytes = max(d.Bytes, bytes)
+	return s.write(name, d)
 }
 
 func (s *standIn) Destroy(name string) error {

@@ -187,12 +187,13 @@ type player struct {
 	layers []string            // of its disk, the topmost last
 	given  map[string]*os.File // files that were handed over
 	count  int64
+	size   int64 // of the disk, as the guest sees it
 }
 
 func newPlayer(how behaviour, args []string, powerOff chan<- struct{}) *player {
 	p := &player{
 		how: how, powerOff: powerOff, memory: os.NewFile(3, "memory"), files: files{dir: filepath.Dir(value(args, "-pidfile"))},
-		status: "running", given: map[string]*os.File{},
+		status: "running", size: 20 << 30, given: map[string]*os.File{},
 	}
 	for _, arg := range args {
 		var node struct {
@@ -304,7 +305,16 @@ func (p *player) answer(command string, arguments map[string]any) any {
 	case "getfd":
 		p.given[arguments["fdname"].(string)] = p.given[""]
 	case "query-block":
-		return []any{map[string]any{"inserted": map[string]any{"node-name": "seed"}}, map[string]any{"inserted": map[string]any{"node-name": p.active()}}}
+		return []any{map[string]any{"inserted": map[string]any{"node-name": "seed"}}, map[string]any{"inserted": map[string]any{
+			"node-name": p.active(), "image": map[string]any{"virtual-size": p.size},
+		}}}
+	case "block_resize":
+		size := int64(arguments["size"].(float64))
+		if arguments["node-name"] != p.active() || size < p.size {
+			return fmt.Errorf("the guest has %s of %d bytes", p.active(), p.size)
+		}
+		p.size = size
+		p.say(fmt.Sprintf("the disk has %d bytes", size))
 	case "blockdev-snapshot":
 		if arguments["node"] != p.active() {
 			return fmt.Errorf("the guest has %s", p.active())

@@ -2,6 +2,7 @@ package qemu
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -128,6 +129,23 @@ func (f files) layerFiles() ([]string, error) {
 	return names, nil
 }
 
+// layerBytes returns the size of the disk that a layer shows, which may be more than was asked for: a growth that was cut off
+// leaves it so. A layer over it that is smaller would cut off what the guest has there.
+func (m *Machine) layerBytes(layer string) (int64, error) {
+	file, err := os.Open(m.files.layer(layer))
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = file.Close() }()
+	// QEMU documentation, "interop/qcow2": the virtual size, in bytes, big-endian.
+	const sizeAt = 24
+	var size [8]byte
+	if _, err := file.ReadAt(size[:], sizeAt); err != nil {
+		return 0, fmt.Errorf("read the size of the disk %s: %w", file.Name(), err)
+	}
+	return int64(binary.BigEndian.Uint64(size[:])), nil //nolint:gosec // QEMU's own limit is far below
+}
+
 // newLayer makes an empty layer over parent, with a name that none has had, and leaves the chain as it is.
 func (d *Driver) newLayer(ctx context.Context, m *Machine, parent string) (string, error) {
 	names, err := m.files.layerFiles()
@@ -140,10 +158,14 @@ func (d *Driver) newLayer(ctx context.Context, m *Machine, parent string) (strin
 		highest = max(highest, number)
 	}
 	layer := layerName(highest + 1)
+	size, err := m.layerBytes(parent)
+	if err != nil {
+		return "", err
+	}
 	// A name without folders is looked for beside the layer, so that the machine's folder can be moved. The layer below is
 	// not opened (-u): the QEMU that runs has it.
 	_, err = hostfiles.Output(ctx, d.options.QEMUImg, "create", "-q", "-f", "qcow2", "-u", "-F", "qcow2", "-b", parent,
-		"--", m.files.layer(layer), fmt.Sprint(m.spec.DiskBytes))
+		"--", m.files.layer(layer), fmt.Sprint(max(size, m.spec.DiskBytes)))
 	if err != nil {
 		return "", errors.Join(fmt.Errorf("make a layer of its disk: %w", err), absent(os.Remove(m.files.layer(layer))))
 	}

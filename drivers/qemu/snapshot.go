@@ -225,21 +225,30 @@ func (m *Machine) addLayer(ctx context.Context, qemu *monitor) (below string, er
 
 // activeLayer returns the layer that the guest writes to.
 func (m *monitor) activeLayer(ctx context.Context) (string, error) {
+	layer, _, err := m.guestDisk(ctx)
+	return layer, err
+}
+
+// guestDisk returns the layer that the guest writes to, and the bytes that it shows.
+func (m *monitor) guestDisk(ctx context.Context) (layer string, bytes int64, err error) {
 	var devices []struct {
 		Inserted struct {
-			Node string `json:"node-name"`
+			Node  string `json:"node-name"`
+			Image struct {
+				Bytes int64 `json:"virtual-size"`
+			} `json:"image"`
 		} `json:"inserted"`
 	}
 	if err := m.execute(ctx, "query-block", &devices); err != nil {
-		return "", err
+		return "", 0, err
 	}
 	for _, device := range devices {
 		layer := device.Inserted.Node + ".qcow2"
 		if _, ok := layerNumber(layer); ok {
-			return layer, nil
+			return layer, device.Inserted.Image.Bytes, nil
 		}
 	}
-	return "", errors.New("QEMU does not tell which disk the guest has")
+	return "", 0, errors.New("QEMU does not tell which disk the guest has")
 }
 
 // RestoreSnapshot ends QEMU, without asking the guest, and puts a new layer over the snapshot's. Cut off in between, the

@@ -69,6 +69,9 @@ func (d disk) make(ctx context.Context, out string) error {
 	if err := errors.Join(copyGuest(d.guest, root), configureGuest(root), d.install(root)); err != nil {
 		return err
 	}
+	if _, err := os.Stat(filepath.Join(root, "sbin/resize2fs")); err != nil { // of e2fsprogs, which Debian's smallest system has
+		return fmt.Errorf("the guest cannot grow its file system: %w", err)
+	}
 	store := filepath.Join(root, "var/lib/containerd")
 	if err := os.MkdirAll(store, 0o700); err != nil {
 		return err

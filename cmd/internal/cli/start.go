@@ -30,7 +30,7 @@ func startFlags() *pflag.FlagSet {
 	flags.String("network", "", "with the driver libvirt at qemu:///system: a network of libvirt that the machine joins")
 	flags.StringP("memory", "m", "", "memory: 4096 (MiB), 4g or max (default a quarter of this computer's, 2048 to 6144 MiB)")
 	flags.String("cpus", "2", "processors: a number or max")
-	flags.String("disk-size", "20g", "size of the disk; it takes only what is used")
+	flags.String("disk-size", "20g", "size of the disk, which can grow later; it takes only what is used")
 	flags.String("kubernetes-version", "", "version of Kubernetes (default that of the guest image)")
 	flags.StringSlice("addons", nil, "addons to enable, as in a,b")
 	flags.StringSlice("apiserver-names", nil, "further names in the API server's certificate")

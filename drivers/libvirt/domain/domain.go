@@ -66,6 +66,9 @@ func XML(spec machine.Spec, o Options) ([]byte, error) {
 	return append(text, '\n'), err
 }
 
+// Disk is the machine's disk, as libvirt and the guest call it.
+const Disk = "vda"
+
 // devicesOf places the disks directly on the PCI root, as /dev/vda and /dev/vdb. What lies below the machine's disk is
 // named here, and not read from the disk's file, which the guest could have written to.
 func devicesOf(spec machine.Spec, files Files) devices {
@@ -79,7 +82,7 @@ func devicesOf(spec machine.Spec, files Files) devices {
 			{
 				Type: "file", Device: "disk", Driver: diskDriver{Name: "qemu", Type: "qcow2", Discard: "unmap"}, Source: file(files.Disk),
 				Backing: &backing{Type: "file", Format: &format{Type: "raw"}, Source: file(spec.Image.Disk), Backing: &backing{}},
-				Target:  target{Dev: "vda", Bus: "virtio"}, Address: slot(2),
+				Target:  target{Dev: Disk, Bus: "virtio"}, Address: slot(2),
 			},
 			{
 				Type: "file", Device: "disk", Driver: diskDriver{Name: "qemu", Type: "raw"}, Source: file(files.Seed),
