@@ -198,7 +198,15 @@ func (c Config) kubelet() (tree, error) {
 		"clusterDomain":            c.DNSDomain,
 		"containerRuntimeEndpoint": criSocket,
 		// A component that ends because another is not there yet is to come back soon, not after minutes.
-		"crashLoopBackOff":   tree{"maxContainerRestartPeriod": "2s"},
+		"crashLoopBackOff": tree{"maxContainerRestartPeriod": "2s"},
+		// Written down in full, because a user's setting for one signal would switch off the kubelet's defaults for all others.
+		// Images and all else are on one disk: unused images go before a pod must.
+		"evictionHard": tree{
+			"memory.available": "100Mi", "nodefs.available": "10%", "nodefs.inodesFree": "5%", "imagefs.available": "10%", "imagefs.inodesFree": "5%",
+		},
+		"imageGCHighThresholdPercent": 85,
+		"imageGCLowThresholdPercent":  75,
+
 		"failSwapOn":         false,
 		"healthzBindAddress": "127.0.0.1",
 		"healthzPort":        10248,

@@ -35,6 +35,24 @@ func TestKubeadmConfiguration(t *testing.T) {
 	}
 }
 
+// TestDiskLimitsStayOn: a setting for one signal leaves the limits of the disk as they are.
+func TestDiskLimitsStayOn(t *testing.T) {
+	t.Parallel()
+	config := testConfig()
+	config.Extra = []Arg{{"kubelet", "evictionHard.memory.available", "200Mi"}}
+	kubelet, err := config.kubelet()
+	if err != nil {
+		t.Fatal(err)
+	}
+	limits, ok := kubelet["evictionHard"].(tree)
+	if !ok || limits["memory.available"] != "200Mi" || limits["nodefs.available"] != "10%" || limits["imagefs.available"] != "10%" {
+		t.Errorf("got the limits %v, want the disk's beside the user's", limits)
+	}
+	if kubelet["imageGCHighThresholdPercent"] == nil {
+		t.Error("nothing says when images are removed")
+	}
+}
+
 func TestSettingThatCannotBePlaced(t *testing.T) {
 	t.Parallel()
 	for _, arg := range []Arg{{"kubelet", "failSwapOn.deeper", "1"}, {"proxy", "mode", "{"}} {
