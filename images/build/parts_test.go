@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -209,6 +210,21 @@ func TestComponentVersionsAreThoseOfTheirModules(t *testing.T) {
 	if want := "github.com/go-acme/lego/v5 " + legoVersion; !strings.Contains(string(mod), want) {
 		t.Errorf("traefik's go.mod does not require %s, which the build copies", want)
 	}
+}
+
+// TestGuestGivesBackWhatItFrees: drivers pass discards on, so the guest must send them.
+func TestGuestGivesBackWhatItFrees(t *testing.T) {
+	t.Parallel()
+	for line := range strings.Lines(initScript) {
+		fields := strings.Fields(line)
+		if len(fields) > 5 && fields[1] == "mount" && fields[3] == "ext4" {
+			if !slices.Contains(strings.Split(fields[5], ","), "discard") {
+				t.Errorf("the root file system is mounted with %s, want discard", fields[5])
+			}
+			return
+		}
+	}
+	t.Error("nothing mounts the root file system")
 }
 
 func TestGuestFilesAgreeWithTheBuild(t *testing.T) {
