@@ -38,6 +38,7 @@ type Status struct {
 type Health struct {
 	Kubelet   string `json:"kubelet,omitempty"`
 	APIServer string `json:"apiServer,omitempty"`
+	Disk      string `json:"disk,omitempty"` // it is nearly full
 }
 
 // answerTimeout is how long an agent may take to answer a question. It looks at the guest for two seconds at most.

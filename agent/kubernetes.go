@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
@@ -141,10 +143,11 @@ func (w *watcher) health(ctx context.Context) (health Health, watching bool) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	var both sync.WaitGroup
-	both.Go(func() { health.Kubelet = sentence(w.kubelet(ctx)) })
-	both.Go(func() { health.APIServer = sentence(apiServer(ctx, client)) })
-	both.Wait()
+	var all sync.WaitGroup
+	all.Go(func() { health.Kubelet = sentence(w.kubelet(ctx)) })
+	all.Go(func() { health.APIServer = sentence(apiServer(ctx, client)) })
+	all.Go(func() { health.Disk = sentence(pressure(ctx, client)) })
+	all.Wait()
 	return health, client != nil
 }
 
@@ -163,6 +166,25 @@ func apiServer(ctx context.Context, client kubernetes.Interface) error {
 	}
 	if err := client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error(); err != nil {
 		return fmt.Errorf("the API server is not ready: %w", err)
+	}
+	return nil
+}
+
+// pressure says that the kubelet has too little room on the machine's disk. An API server that does not answer says nothing of it.
+func pressure(ctx context.Context, client kubernetes.Interface) error {
+	if client == nil {
+		return nil
+	}
+	nodes, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil //nolint:nilerr // that is said of the API server itself
+	}
+	for _, node := range nodes.Items {
+		for _, condition := range node.Status.Conditions {
+			if condition.Type == corev1.NodeDiskPressure && condition.Status == corev1.ConditionTrue {
+				return errors.New("the machine's disk is nearly full")
+			}
+		}
 	}
 	return nil
 }

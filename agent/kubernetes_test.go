@@ -78,6 +78,11 @@ func startCluster(t *testing.T, guest *networktest.Guest, drop int) cluster {
 			}},
 		})
 	})
+	mux.HandleFunc("GET /api/v1/nodes", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		full := corev1.NodeStatus{Conditions: []corev1.NodeCondition{{Type: corev1.NodeDiskPressure, Status: corev1.ConditionTrue}}}
+		_ = json.NewEncoder(w).Encode(corev1.NodeList{TypeMeta: metav1.TypeMeta{Kind: "NodeList", APIVersion: "v1"}, Items: []corev1.Node{{Status: full}}})
+	})
 	mux.HandleFunc("PATCH /api/v1/namespaces/default/services/web/status", func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		c.patched <- string(body)
@@ -179,6 +184,9 @@ func TestPublishesServicesOfTheGuestsCluster(t *testing.T) {
 	}
 	if !got.Watching || got.Health.APIServer != "" || !strings.Contains(got.Health.Kubelet, "the kubelet does not answer") {
 		t.Errorf("got watching %v and health %+v, want an API server without a kubelet", got.Watching, got.Health)
+	}
+	if got.Health.Disk != "the machine's disk is nearly full" {
+		t.Errorf("got health %+v, want the pressure on the disk that the node reports", got.Health)
 	}
 	if _, err := guest.Listen("tcp", networktest.Address+":10250"); err != nil {
 		t.Fatal(err)

@@ -61,7 +61,8 @@ func (m *Manager) DisableAddon(ctx context.Context, profile, name string, sink S
 
 // change does one thing to an addon of a running cluster, under the cluster's lock, and writes down what then holds.
 func (m *Manager) change(ctx context.Context, profile, name string, on bool, sink Sink, do func(Target, Report) error) error {
-	if _, _, err := m.running(ctx, profile); err != nil {
+	_, vm, err := m.running(ctx, profile)
+	if err != nil {
 		return err
 	}
 	release, err := m.lock(profile)
@@ -75,8 +76,8 @@ func (m *Manager) change(ctx context.Context, profile, name string, on bool, sin
 	}
 	verb := map[bool]string{true: "Enable", false: "Disable"}[on]
 	step := Step{ID: "addon-" + name, Text: verb + " addon " + name, Why: "it was asked for"}
-	step.Do = func(_ context.Context, report Report) error {
-		return do(m.target(c), report)
+	step.Do = func(ctx context.Context, report Report) error {
+		return guestFull(ctx, vm, c, do(m.target(c), report))
 	}
 	plan := Plan{Profile: profile, Steps: []Step{step}}
 	if err := Apply(ctx, plan, func(error) bool { return true }, sink); err != nil {

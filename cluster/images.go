@@ -35,7 +35,7 @@ func (m *Manager) LoadImages(ctx context.Context, profile, from string, archive 
 		return nil, fail.New(fail.FlagInvalid, op, "%w", err).
 			WithHint("An archive of images is what `docker save` or `podman save` writes, or a tar of an OCI layout.")
 	}
-	vm, err := m.Machine(ctx, profile)
+	c, vm, err := m.running(ctx, profile)
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +54,8 @@ func (m *Manager) LoadImages(ctx context.Context, profile, from string, archive 
 		})
 		if err != nil {
 			if failed, ok := errors.AsType[*machine.RunError](err); ok {
-				return fail.New(fail.ImageRefused, op, "containerd refused it with status %d", failed.ExitCode).WithOutput(complaint.String())
+				refused := fail.New(fail.ImageRefused, op, "containerd refused it with status %d", failed.ExitCode).WithOutput(complaint.String())
+				return guestFull(ctx, vm, c, refused)
 			}
 			return wrap(fail.MachineFailed, err, "%s", op)
 		}

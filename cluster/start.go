@@ -367,13 +367,13 @@ func (s *start) target(c config.Cluster) Target {
 }
 
 // keep says after which errors a run leaves what it made, so that the next run goes on: those where the cluster is up and only
-// needs more time, an addon does not come, or the machine or its hypervisor is out of reach. Ctrl-C and --delete-on-failure take
+// needs more time, an addon does not come, its disk is full, or the machine or its hypervisor is out of reach. Ctrl-C and --delete-on-failure take
 // back always.
 func (s *start) keep(err error) bool {
 	if s.options.DeleteOnFailure || fail.Is(err, fail.Interrupted) {
 		return false
 	}
-	return slices.ContainsFunc([]fail.ID{fail.WaitTimeout, fail.AddonFailed, fail.SSHUnreachable, fail.LibvirtLost}, func(id fail.ID) bool {
+	return slices.ContainsFunc([]fail.ID{fail.WaitTimeout, fail.AddonFailed, fail.GuestDiskFull, fail.SSHUnreachable, fail.LibvirtLost}, func(id fail.ID) bool {
 		return fail.Is(err, id)
 	})
 }

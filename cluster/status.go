@@ -114,6 +114,9 @@ func (m *Manager) Status(ctx context.Context, profile string) (Status, error) {
 	if answer.Health.APIServer == "" {
 		status.APIServer = Running
 	}
+	if answer.Health.Disk != "" {
+		status.Note = fullNote(answer.Health.Disk, vm, c)
+	}
 	for _, published := range answer.Published {
 		if published.Error != "" {
 			status.Note = published.Error

@@ -274,7 +274,7 @@ func (s *start) kubernetes() Step {
 			}
 			err = s.whileRuns(ctx, func(ctx context.Context) error { return s.Kubernetes.Up(ctx, vm, s.target(s.config), report) })
 			if err != nil {
-				return s.ended(err)
+				return s.ended(guestFull(ctx, vm, s.config, err))
 			}
 			s.config.Provisioned = true
 			return s.save(s.config)
@@ -361,20 +361,21 @@ func (s *start) wait(addons ...string) Step {
 			if s.resumed {
 				s.early = s.enableEarly(ctx, addons)
 			}
+			waiting := ctx
 			if s.options.WaitTimeout > 0 {
 				var cancel context.CancelFunc
-				ctx, cancel = context.WithTimeout(ctx, s.options.WaitTimeout)
+				waiting, cancel = context.WithTimeout(ctx, s.options.WaitTimeout)
 				defer cancel()
 			}
 			if s.resumed {
-				err = s.awake(ctx, vm, report)
+				err = s.awake(waiting, vm, report)
 			} else {
-				err = s.usable(ctx, report)
+				err = s.usable(waiting, report)
 			}
 			if err != nil {
-				return err
+				return guestFull(ctx, vm, s.config, err)
 			}
-			return s.published(ctx)
+			return s.published(waiting)
 		},
 	}
 }
@@ -405,7 +406,10 @@ func (s *start) addon(name string) Step {
 	return Step{
 		ID: "addon-" + name, Text: "Enable addon " + name, Why: "it was asked for",
 		Do: func(ctx context.Context, report Report) error {
-			var err error
+			vm, err := s.reached()
+			if err != nil {
+				return err
+			}
 			switch done := s.early.of(name); {
 			case done != nil:
 				report("waiting for its pods", 0, 0)
@@ -416,7 +420,7 @@ func (s *start) addon(name string) Step {
 				err = s.Kubernetes.Enable(ctx, s.target(s.config), name, report)
 			}
 			if err != nil {
-				return err
+				return guestFull(ctx, vm, s.config, err)
 			}
 			return s.save(s.config) // an existing cluster learns here that it has the addon
 		},

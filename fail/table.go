@@ -86,6 +86,7 @@ const (
 	KubeadmFailed         ID = "KUBEADM_FAILED"
 	ProvisionFailed       ID = "PROVISION_FAILED"
 	AddonFailed           ID = "ADDON_FAILED"
+	GuestDiskFull         ID = "GUEST_DISK_FULL"
 	ImageRefused          ID = "IMAGE_REFUSED"
 	Interrupted           ID = "INTERRUPTED"
 )
@@ -151,6 +152,7 @@ func Table() []Kind {
 		{KubeadmFailed, CodeGuest, "kubeadm failed in the guest.", "Look at the step's log."},
 		{ProvisionFailed, CodeGuest, "A step of the set-up failed in the guest.", "Look at the step's log."},
 		{ImageRefused, CodeGuest, "The node could not take the images of an archive.", "Make the archive anew; containerd's own words are in the message."},
+		{GuestDiskFull, CodeGuest, "The disk of the cluster's machine is full, or so nearly that Kubernetes takes no more pods.", "Grow the disk with `skiff start --disk-size`, or delete what is not needed in the cluster."},
 		{AddonFailed, CodeGuest, "An addon could not be applied or did not become ready.", "Look at its pods."},
 		{Interrupted, CodeInterrupted, "The command was interrupted.", "Run the same command again to go on."},
 	}

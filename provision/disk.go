@@ -3,6 +3,7 @@ package provision
 import (
 	"bytes"
 	"context"
+	"fmt"
 
 	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/machine"
@@ -22,4 +23,18 @@ func GrowFileSystem(ctx context.Context, runner machine.Runner, cluster string) 
 		return u.failed(fail.ProvisionFailed, "boot", "grow the machine's file system", err, output.Bytes())
 	}
 	return nil
+}
+
+// DiskSpace returns how many bytes are free on the machine's disk, and how many it has.
+func DiskSpace(ctx context.Context, runner machine.Runner) (free, size int64, err error) {
+	var output bytes.Buffer
+	_, err = runner.Run(ctx, machine.Cmd{Args: []string{"df", "-B1", "--output=avail,size", "/var/lib"}, Stdout: &output})
+	if err != nil {
+		return 0, 0, err
+	}
+	_, values, _ := bytes.Cut(output.Bytes(), []byte("\n")) // the first line has their names
+	if _, err := fmt.Fscan(bytes.NewReader(values), &free, &size); err != nil {
+		return 0, 0, fmt.Errorf("read what df says: %w", err)
+	}
+	return free, size, nil
 }

@@ -23,3 +23,18 @@ func TestGrowFileSystem(t *testing.T) {
 		t.Errorf("got error %v, want %s", err, fail.ProvisionFailed)
 	}
 }
+
+func TestDiskSpace(t *testing.T) {
+	t.Parallel()
+	for output, want := range map[string][2]int64{
+		"      Avail   1B-blocks\n  123456789 21002579968\n": {123456789, 21002579968},
+		"Avail\n": {},
+		"":        {},
+	} {
+		guest := fake.NewRunner(t.TempDir(), fake.Responses{{Prefix: []string{"df"}, Stdout: output}})
+		free, size, err := DiskSpace(t.Context(), guest)
+		if free != want[0] || size != want[1] || (err == nil) != (size > 0) {
+			t.Errorf("%q: got %d of %d bytes and error %v, want %v", output, free, size, err, want)
+		}
+	}
+}
