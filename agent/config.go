@@ -25,11 +25,12 @@ import (
 type Config struct {
 	Skiff         string     `json:"skiff,omitempty"` // version that wrote the file
 	Profile       string     `json:"profile"`
-	Address       netip.Addr `json:"address"`       // the cluster's loopback address; nothing is published elsewhere
-	NetworkSocket string     `json:"networkSocket"` // unix socket on which the virtual network waits for the machine
-	APISocket     string     `json:"apiSocket"`     // unix socket of the agent's own API; its lock lies next to it
-	LogFile       string     `json:"logFile"`       // where Spawn sends the agent's output
-	Guest         netip.Addr `json:"guest"`         // the machine's address inside the virtual network
+	Address       netip.Addr `json:"address"`           // the cluster's loopback address; nothing is published elsewhere
+	NetworkSocket string     `json:"networkSocket"`     // unix socket on which the virtual network waits for the machine
+	APISocket     string     `json:"apiSocket"`         // unix socket of the agent's own API; its lock lies next to it
+	LogFile       string     `json:"logFile"`           // where Spawn sends the agent's output
+	Console       string     `json:"console,omitempty"` // file to which the hypervisor appends what the machine says; the agent bounds it
+	Guest         netip.Addr `json:"guest"`             // the machine's address inside the virtual network
 	GuestMAC      string     `json:"guestMAC"`
 	Joined        netip.Addr `json:"joined,omitzero"`  // the machine's in a network of the host, where Services answer too; may be none
 	Mirror        string     `json:"mirror,omitempty"` // folder of an OCI image layout with the bundle's images; may be empty

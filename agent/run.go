@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -22,6 +23,7 @@ import (
 	"github.com/skiff-k8s/skiff/agent/publish"
 	"github.com/skiff-k8s/skiff/agent/sleep"
 	"github.com/skiff-k8s/skiff/fail"
+	"github.com/skiff-k8s/skiff/internal/logfile"
 )
 
 // mirrorPort is where containerd asks for images, at the gateway's address inside the virtual network.
@@ -138,6 +140,7 @@ func (a *agent) serve(ctx context.Context, api http.Handler, ready *pipe) error 
 	err := a.publisher.Fix(fixed) //nolint:contextcheck // listeners end with the Publisher's context, which is Run's
 	group.Go(func() error { a.publisher.Run(ctx); return nil })
 	group.Go(func() error { a.sleeper.Run(ctx); return nil })
+	group.Go(func() error { a.boundLogs(ctx); return nil })
 	if err == nil {
 		err = a.open(ctx, group, api)
 	}
@@ -149,6 +152,12 @@ func (a *agent) serve(ctx context.Context, api http.Handler, ready *pipe) error 
 	err = group.Wait()
 	a.kubernetes.stop()
 	return err
+}
+
+// boundLogs rotates the logs of agent and machine: both may run for months.
+func (a *agent) boundLogs(ctx context.Context) {
+	paths := slices.DeleteFunc([]string{a.config.LogFile, a.config.Console}, func(path string) bool { return path == "" })
+	logfile.Bound(ctx, func(path string, err error) { a.log.Warn("the log cannot be rotated", "file", path, "err", err) }, paths...)
 }
 
 // open makes the sockets and starts what is behind them.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/skiff-k8s/skiff/agent"
 	"github.com/skiff-k8s/skiff/cluster"
 	"github.com/skiff-k8s/skiff/cluster/clustertest"
 	"github.com/skiff-k8s/skiff/drivers"
@@ -286,6 +287,17 @@ func TestLogs(t *testing.T) {
 	w.fails(w.options(), fail.KubeadmFailed)
 	if got, _ := names(); got != "boot" {
 		t.Errorf("logs of a creation that failed: got %q, want %q", got, "boot")
+	}
+}
+
+// TestAgentBoundsTheConsole: the agent is told of the file, to which the machine may write for months.
+func TestAgentBoundsTheConsole(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.starts(w.options())
+	c, err := agent.Load(w.Home.Cluster("dev").AgentConfig())
+	if want := w.vm().(*fake.Machine).ConsoleLog(); err != nil || c.Console != want {
+		t.Errorf("got the console %q and error %v, want %q", c.Console, err, want)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/skiff-k8s/skiff/agent"
 	"github.com/skiff-k8s/skiff/config"
+	"github.com/skiff-k8s/skiff/drivers"
 	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/images"
 	"github.com/skiff-k8s/skiff/machine"
@@ -142,6 +143,11 @@ func (m *Manager) agentConfig(c config.Cluster) agent.Config {
 			{Name: "ssh", Host: sshPort, Guest: 22},
 			{Name: "apiserver", Host: apiPort, Guest: apiPort},
 		},
+	}
+	if vm, err := m.part(c); err == nil { // of a machine that is unknown nothing is bounded
+		if appender, ok := vm.(drivers.Appender); ok {
+			config.Console = appender.ConsoleLog()
+		}
 	}
 	if c.SSH != nil {
 		agentSSH(&config, c)

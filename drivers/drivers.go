@@ -122,6 +122,14 @@ type Consoler interface {
 	ConsoleLog() string
 }
 
+// Appender is a Consoler whose hypervisor appends to the file, so that the file can be emptied while the machine runs, and does
+// not bound it by itself.
+type Appender interface {
+	Consoler
+	// AppendsConsole says so; it does nothing.
+	AppendsConsole()
+}
+
 // Accelerated is a driver that runs guests at different speeds, depending on the host.
 type Accelerated interface {
 	// Accelerator returns what speeds up a guest of that image here, such as "kvm", "hvf" or "tcg" (software emulation).

@@ -84,7 +84,7 @@ const (
 var (
 	_ drivers.Driver      = (*Driver)(nil)
 	_ drivers.Accelerated = (*Driver)(nil)
-	_ drivers.Consoler    = (*Machine)(nil)
+	_ drivers.Appender    = (*Machine)(nil)
 	_ machine.Machine     = (*Machine)(nil)
 )
 
@@ -248,6 +248,9 @@ func (m *Machine) Runner() *Runner { return m.runner }
 
 // ConsoleLog returns the path of a file that tells when the machine was powered on and off.
 func (m *Machine) ConsoleLog() string { return m.record.console() }
+
+// AppendsConsole implements drivers.Appender.
+func (*Machine) AppendsConsole() {}
 
 // State reads the record.
 func (m *Machine) State(ctx context.Context) (machine.State, error) {

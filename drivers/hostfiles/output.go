@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+
+	"github.com/skiff-k8s/skiff/internal/logfile"
 )
 
 // Output runs a program on the host to its end; its error tells the last of what it complained about.
@@ -52,15 +54,11 @@ func Tail(path string) string {
 	return LastLines(end)
 }
 
-// Older is where a log goes that has become large.
-func Older(log string) string { return log + ".1" }
-
-// Rotate keeps a log that the hypervisor appends to from growing for ever. Only between two runs can the file be moved.
+// Rotate moves a log that has become large, before a run of the hypervisor; for one that runs see package logfile.
 func Rotate(log string) error {
-	const limit = 8 << 20 // bytes
 	info, err := os.Stat(log)
-	if err != nil || info.Size() < limit {
+	if err != nil || info.Size() < logfile.Limit {
 		return nil //nolint:nilerr // there is none yet
 	}
-	return os.Rename(log, Older(log))
+	return os.Rename(log, logfile.Older(log))
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/skiff-k8s/skiff/drivers/hostfiles"
+	"github.com/skiff-k8s/skiff/internal/logfile"
 	"github.com/skiff-k8s/skiff/machine"
 )
 
@@ -64,7 +65,7 @@ func (f files) remove() error {
 		problems = append(problems, hostfiles.Remove(f.layer(layer)))
 	}
 	problems = append(problems, hostfiles.Remove(f.chain(), hostfiles.Part(f.disk()), f.unused(), f.seed(), f.console(),
-		hostfiles.Older(f.console()), f.errors(), f.pid(), f.monitor()))
+		logfile.Older(f.console()), f.errors(), f.pid(), f.monitor()))
 	for _, path := range []string{f.suspended(), part(f.suspended()), f.snapshots()} {
 		problems = append(problems, os.RemoveAll(path))
 	}

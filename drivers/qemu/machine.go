@@ -25,7 +25,7 @@ const (
 
 var (
 	_ machine.Machine  = (*Machine)(nil)
-	_ drivers.Consoler = (*Machine)(nil)
+	_ drivers.Appender = (*Machine)(nil)
 )
 
 // Machine is a handle of one machine. Commands run in the guest through its Runner.
@@ -47,6 +47,9 @@ func (m *Machine) Name() string { return m.spec.Name }
 // ConsoleLog returns the file to which QEMU appends all that the guest writes on its serial console. When it has become
 // large, the next start moves it aside.
 func (m *Machine) ConsoleLog() string { return m.files.console() }
+
+// AppendsConsole implements drivers.Appender.
+func (*Machine) AppendsConsole() {}
 
 // Wait returns once commands run in the guest, or when ctx ends with the reason why they did not.
 func (m *Machine) Wait(ctx context.Context) error { return machine.Wait(ctx, m.Runner) }

@@ -17,6 +17,7 @@ import (
 	"github.com/skiff-k8s/skiff/drivers/fake"
 	"github.com/skiff-k8s/skiff/drivers/hostfiles"
 	"github.com/skiff-k8s/skiff/fail"
+	"github.com/skiff-k8s/skiff/internal/logfile"
 	"github.com/skiff-k8s/skiff/internal/processes"
 	"github.com/skiff-k8s/skiff/machine"
 	"github.com/skiff-k8s/skiff/provision/ssh"
@@ -411,7 +412,7 @@ func TestConsoleIsRotated(t *testing.T) {
 		if err := hostfiles.Rotate(m.files.console()); err != nil {
 			t.Fatal(err)
 		}
-		if got, want := hostfiles.Exists(hostfiles.Older(m.ConsoleLog())), size > 1<<20; got != want {
+		if got, want := hostfiles.Exists(logfile.Older(m.ConsoleLog())), size > 1<<20; got != want {
 			t.Errorf("a log of %d bytes was moved aside: %t, want %t", size, got, want)
 		}
 	}
