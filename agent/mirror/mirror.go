@@ -210,7 +210,7 @@ func (m *Mirror) stored(hash v1.Hash) (manifest, error) {
 		return manifest{}, fmt.Errorf("read manifest %s: %w", hash, err)
 	}
 	defer func() { _ = file.Close() }()
-	data, err := io.ReadAll(io.LimitReader(file, maxManifest))
+	data, err := io.ReadAll(&capped{ReadCloser: file, left: maxManifest}) // a layer is no manifest
 	if err != nil {
 		return manifest{}, fmt.Errorf("read manifest %s: %w", hash, err)
 	}

@@ -46,7 +46,7 @@ func newUpstream(transport http.RoundTripper, logins bool) *upstream {
 	if transport == nil {
 		transport = newGuarded(http.ProxyFromEnvironment, public)
 	}
-	u := &upstream{transport: transport, now: time.Now, unreachable: map[string]failure{}}
+	u := &upstream{transport: bounded{transport}, now: time.Now, unreachable: map[string]failure{}}
 	if logins {
 		u.keychain = authn.DefaultKeychain
 	}
@@ -77,7 +77,7 @@ func (u *upstream) note(registry string, err error) {
 // answered reports whether err, or its absence, is the registry's own answer.
 func answered(err error) bool {
 	var refusal *transport.Error
-	return err == nil || errors.As(err, &refusal) || errors.Is(err, errForbidden) || errors.Is(err, errNotEncrypted)
+	return err == nil || errors.As(err, &refusal) || errors.Is(err, errForbidden) || errors.Is(err, errNotEncrypted) || errors.Is(err, errTooLarge)
 }
 
 func (u *upstream) manifest(ctx context.Context, ref name.Reference, limit time.Duration) (manifest, error) {
@@ -167,6 +167,8 @@ func asProblem(repo name.Repository, err error) error {
 		return &problem{http.StatusNotFound, "NAME_UNKNOWN", err.Error()}
 	case errors.Is(err, errForbidden), errors.Is(err, errNotEncrypted):
 		return &problem{http.StatusForbidden, "DENIED", err.Error()}
+	case errors.Is(err, errTooLarge):
+		return &problem{http.StatusBadGateway, "MANIFEST_INVALID", err.Error()}
 	case !errors.As(err, &refusal):
 		return &problem{http.StatusBadGateway, "UNAVAILABLE", fmt.Sprintf("%s cannot be reached from this host: %v", repo.RegistryStr(), err)}
 	case refusal.StatusCode == http.StatusNotFound:
