@@ -26,6 +26,7 @@ type Snapshot struct {
 	KubernetesVersion string
 	Running           bool // the cluster ran, and does so again once it is restored
 	Description       string
+	Unquiet           string        `json:",omitempty"` // why Kubernetes could not be made to stand still for it; empty when it was
 	Problem           string        `json:",omitempty"` // why it cannot be restored
 	Frozen            time.Duration `json:"-"`          // how long the cluster stood still for it; known only when it was saved
 }
@@ -108,7 +109,7 @@ func (m *Manager) SaveSnapshot(ctx context.Context, o SaveOptions, sink Sink) (S
 	defer m.flush(ctx, vm, before)()
 	step := Event{Profile: o.Profile, Step: "snapshot", Index: 1, Steps: 1, Text: "Save snapshot " + o.Name + " of cluster " + o.Profile}
 	err = inStep(step, sink, func() error {
-		quiesce := func(ctx context.Context) (release func()) { return m.quiesce(ctx, vm, m.target(c)) }
+		quiesce := func(ctx context.Context) (release func(), unquiet string) { return m.quiesce(ctx, vm, m.target(c)) }
 		saved, err = able.SaveSnapshot(ctx, o.Name, content, quiesce)
 		if errors.Is(err, fs.ErrExist) {
 			return fail.New(fail.SnapshotExists, "save snapshot "+o.Name, "cluster %s has one of that name", o.Profile).
@@ -133,7 +134,7 @@ func ended(ctx context.Context, vm machine.Machine, before machine.State, profil
 
 // snapshotOf is a machine's snapshot as one of its cluster.
 func (m *Manager) snapshotOf(s drivers.Snapshot) Snapshot {
-	out := Snapshot{Name: s.Name, Created: s.Created, Size: s.Bytes, Running: s.Running, Frozen: s.Frozen}
+	out := Snapshot{Name: s.Name, Created: s.Created, Size: s.Bytes, Running: s.Running, Unquiet: s.Unquiet, Frozen: s.Frozen}
 	var n note
 	err := s.Err
 	if err == nil {

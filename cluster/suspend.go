@@ -29,23 +29,24 @@ const (
 
 // quiesce lets the guest write to its disk what it still has in its memory alone, so that nothing is lost should the saved
 // memory turn out to be of no use, and makes Kubernetes stand still until release is called, or until the memory goes on
-// somewhere. One that is paused is not woken for it. Both are a courtesy: a guest that cannot is kept as it is.
-func (m *Manager) quiesce(ctx context.Context, vm machine.Machine, c Target) (release func()) {
+// somewhere. One that is paused is not woken for it, and stands still anyway. Both are a courtesy: a guest that cannot is saved as
+// it is, and unquiet says why.
+func (m *Manager) quiesce(ctx context.Context, vm machine.Machine, c Target) (release func(), unquiet string) {
 	nothing := func() {}
 	if state, err := vm.State(ctx); err != nil || state != machine.Running {
-		return nothing
+		return nothing, ""
 	}
 	if _, err := m.Agents.Status(ctx, c.Files.AgentSocket()); err != nil {
-		return nothing // there is no way in
+		return nothing, errNoAgent.Error() // there is no way in
 	}
 	limited, cancel := context.WithTimeout(ctx, quiesceLimit)
 	defer cancel()
 	release, err := m.Kubernetes.Quiesce(limited, vm, c)
 	if err == nil {
-		return release
+		return release, ""
 	}
 	_, _ = vm.Run(limited, machine.Cmd{Args: []string{"sync"}})
-	return nothing
+	return nothing, oneLine(err)
 }
 
 // flush has the guest of a machine that runs write to its disk what it has not written yet, until end is called. So quiesce finds
@@ -64,7 +65,7 @@ func (m *Manager) flush(ctx context.Context, vm machine.Machine, state machine.S
 
 // suspendQuiet keeps the memory of a machine on which Kubernetes stands still, and ends it. When that fails, all goes on.
 func (m *Manager) suspendQuiet(ctx context.Context, vm machine.Machine, suspender drivers.Suspender, c Target) error {
-	release := m.quiesce(ctx, vm, c)
+	release, _ := m.quiesce(ctx, vm, c)
 	err := suspender.Suspend(ctx)
 	if err != nil {
 		release()

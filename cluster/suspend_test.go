@@ -109,6 +109,26 @@ func TestQuiet(t *testing.T) {
 	expect("stop of a paused machine", 4, 2)
 }
 
+// TestUnquietSnapshot: a snapshot for which Kubernetes could not be made to stand still says so, later too.
+func TestUnquietSnapshot(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.starts(w.options())
+	w.saves("quiet")
+	w.breaks(clustertest.Fault{Point: "kubernetes.quiesce", How: "PROVISION_FAILED"})
+	w.saves("unquiet")
+	w.breaks()
+	w.killAgent()
+	w.saves("no-agent")
+	list, err := w.Snapshots(t.Context(), "dev")
+	w.must(err)
+	for i, want := range []string{"", "it was told to fail", "its agent has ended"} {
+		if got := list[i].Unquiet; (got == "") != (want == "") || !strings.Contains(got, want) {
+			t.Errorf("snapshot %s: got %q, want %q", list[i].Name, got, want)
+		}
+	}
+}
+
 // TestSaysThatItIsAwake: a machine that says so itself is not asked over SSH, unless it lacks certificates.
 func TestSaysThatItIsAwake(t *testing.T) {
 	t.Parallel()

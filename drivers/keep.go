@@ -30,8 +30,9 @@ type Movable interface {
 	Fits(ctx context.Context) error
 }
 
-// Quiesce prepares what runs in a guest for the guest to stand still; release lets it go on.
-type Quiesce func(context.Context) (release func())
+// Quiesce prepares what runs in a guest for the guest to be frozen; release, never nil, lets it continue. unquiet says why that
+// could not be done, and is empty when it was: the guest is frozen all the same.
+type Quiesce func(context.Context) (release func(), unquiet string)
 
 // Snapshotter is a machine to whose earlier states one can go back: its disk, and its memory if it had one then.
 type Snapshotter interface {
@@ -58,5 +59,6 @@ type Snapshot struct {
 	Bytes   int64         // what it takes on the host's disk and nothing else shares
 	Frozen  time.Duration // how long the guest stood still for it; known only to who saved it
 	Note    []byte        // as it was given to SaveSnapshot
+	Unquiet string        // what Quiesce said when it was saved
 	Err     error         // why it cannot be used; nil when it can
 }

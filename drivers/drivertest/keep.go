@@ -219,13 +219,15 @@ func snapshots(ctx context.Context, t *testing.T, target Target) {
 func save(ctx context.Context, t *testing.T, m machine.Machine, name string, running bool) {
 	t.Helper()
 	quiesced, released := 0, 0
-	quiesce := func(context.Context) (release func()) {
+	unquiet := ""
+	quiesce := func(context.Context) (release func(), reason string) {
 		quiesced++
 		wantState(ctx, t, m, machine.Running)
+		unquiet = "told so for " + name
 		return func() {
 			released++
 			wantState(ctx, t, m, machine.Running)
-		}
+		}, unquiet
 	}
 	saved, err := m.(drivers.Snapshotter).SaveSnapshot(ctx, name, []byte("note of "+name), quiesce)
 	must(t, "SaveSnapshot", err)
@@ -238,6 +240,13 @@ func save(ctx context.Context, t *testing.T, m machine.Machine, name string, run
 	}
 	if saved.Name != name || saved.Running != running || saved.Memory != running || string(saved.Note) != "note of "+name || saved.Created.IsZero() {
 		t.Errorf("SaveSnapshot gave %+v, want name %q, running %t and a note", saved, name, running)
+	}
+	list, err := m.(drivers.Snapshotter).Snapshots(ctx)
+	must(t, "Snapshots", err)
+	for _, one := range append(list, saved) {
+		if one.Name == name && one.Unquiet != unquiet {
+			t.Errorf("the snapshot says %q of how quiet the guest was, want %q", one.Unquiet, unquiet)
+		}
 	}
 	t.Logf("snapshot %s: %d MiB, frozen %s", name, saved.Bytes>>20, saved.Frozen)
 }

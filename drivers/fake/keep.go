@@ -29,6 +29,7 @@ type snapshot struct {
 	Running bool      `json:"running"`
 	Memory  bool      `json:"memory"`
 	Note    []byte    `json:"note"`
+	Unquiet string    `json:"unquiet,omitempty"`
 }
 
 func (r record) snapshots() string           { return filepath.Join(r.dir, "fake-snapshots") }
@@ -146,8 +147,11 @@ func (m *Machine) Grow(ctx context.Context) error {
 // SaveSnapshot implements drivers.Snapshotter.
 func (m *Machine) SaveSnapshot(ctx context.Context, name string, note []byte, quiesce drivers.Quiesce) (drivers.Snapshot, error) {
 	var saved snapshot
+	var unquiet string
 	if state, err := m.record.state(); err == nil && state == machine.Running && quiesce != nil {
-		defer quiesce(ctx)()
+		release, reason := quiesce(ctx)
+		defer release()
+		unquiet = reason
 	}
 	err := m.op(ctx, SaveSnapshot,
 		func() error { return copyFolder(runnerDir(m.record.dir), m.record.snapshot(name)) },
@@ -165,7 +169,7 @@ func (m *Machine) SaveSnapshot(ctx context.Context, name string, note []byte, qu
 				return err
 			}
 			running := c.State == machine.Running || c.State == machine.Paused
-			saved = snapshot{Name: name, Created: time.Now().UTC(), Running: running, Memory: running || c.Suspended, Note: note}
+			saved = snapshot{Name: name, Created: time.Now().UTC(), Running: running, Memory: running || c.Suspended, Note: note, Unquiet: unquiet}
 			c.Snapshots = append(c.Snapshots, saved)
 			return m.record.write(c)
 		})
@@ -173,7 +177,7 @@ func (m *Machine) SaveSnapshot(ctx context.Context, name string, note []byte, qu
 }
 
 func (s snapshot) public() drivers.Snapshot {
-	return drivers.Snapshot{Name: s.Name, Created: s.Created, Running: s.Running, Memory: s.Memory, Bytes: 1 << 20, Note: s.Note}
+	return drivers.Snapshot{Name: s.Name, Created: s.Created, Running: s.Running, Memory: s.Memory, Bytes: 1 << 20, Note: s.Note, Unquiet: s.Unquiet}
 }
 
 // RestoreSnapshot implements drivers.Snapshotter.

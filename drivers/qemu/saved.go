@@ -35,11 +35,12 @@ const (
 type manifest struct {
 	Version int       `json:"version"`
 	Created time.Time `json:"created"`
-	Running bool      `json:"running"`          // the machine ran or was paused when it was saved
-	Layer   string    `json:"layer,omitempty"`  // of a snapshot: the topmost layer of its disk
-	Note    []byte    `json:"note,omitempty"`   // of a snapshot
-	Memory  *memory   `json:"memory,omitempty"` // nil when the machine had none
-	Disk    *disk     `json:"disk,omitempty"`   // of a saved boot: its layer of the disk
+	Running bool      `json:"running"`           // the machine ran or was paused when it was saved
+	Layer   string    `json:"layer,omitempty"`   // of a snapshot: the topmost layer of its disk
+	Note    []byte    `json:"note,omitempty"`    // of a snapshot
+	Unquiet string    `json:"unquiet,omitempty"` // of a snapshot: as of drivers.Snapshot
+	Memory  *memory   `json:"memory,omitempty"`  // nil when the machine had none
+	Disk    *disk     `json:"disk,omitempty"`    // of a saved boot: its layer of the disk
 }
 
 // memory is the part of a manifest that a machine needs to go on.

@@ -153,7 +153,7 @@ func (m *Machine) saveRunning(ctx context.Context, p *process, name string, note
 	made := manifest{Created: time.Now().UTC(), Running: true, Note: note}
 	guest, release := &frozen{process: p}, func() {}
 	if quiesce != nil {
-		release = quiesce(ctx)
+		release, made.Unquiet = quiesce(ctx)
 	}
 	begun := time.Now()
 	err = m.saveFrozen(ctx, guest, file, &made)
@@ -403,6 +403,6 @@ func (f files) describe(s saved) drivers.Snapshot {
 	}
 	return drivers.Snapshot{
 		Name: s.name, Created: s.manifest.Created, Running: s.manifest.Running, Memory: s.manifest.Memory != nil,
-		Bytes: bytes, Note: s.manifest.Note, Err: mismatch(s.err),
+		Bytes: bytes, Note: s.manifest.Note, Unquiet: s.manifest.Unquiet, Err: mismatch(s.err),
 	}
 }

@@ -47,6 +47,9 @@ than a second. Without NAME the snapshot is named after the time. Its name and s
 			if err != nil {
 				return err
 			}
+			if saved.Unquiet != "" {
+				a.out.Warn(a.profile(), "snapshot %s was saved while Kubernetes ran on: %s", saved.Name, saved.Unquiet)
+			}
 			if saved.Frozen > 0 {
 				a.out.Info(a.profile(), "Cluster %s stood still for %s.", a.profile(), ui.Duration(saved.Frozen))
 			}
@@ -126,6 +129,8 @@ func writeSnapshots(w io.Writer, list []cluster.Snapshot) error {
 		switch {
 		case one.Problem != "":
 			state = "Broken"
+		case one.Unquiet != "":
+			state = cluster.Running + " (not quiesced)"
 		case one.Running:
 			state = cluster.Running
 		}
