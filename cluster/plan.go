@@ -31,6 +31,13 @@ type Plan struct {
 	Steps   []Step
 }
 
+// add appends a step where it is needed.
+func (p *Plan) add(needed bool, step Step) {
+	if needed {
+		p.Steps = append(p.Steps, step)
+	}
+}
+
 // String shows the plan, one line a step; it is what --dry-run prints.
 func (p Plan) String() string {
 	if len(p.Steps) == 0 {

@@ -24,11 +24,7 @@ const bootLimit = 3 * time.Minute
 // plan decides what is to be done, from what was seen alone.
 func (s *start) plan() Plan {
 	plan := Plan{Profile: s.config.Profile}
-	add := func(needed bool, step Step) {
-		if needed {
-			plan.Steps = append(plan.Steps, step)
-		}
-	}
+	add := plan.add
 	alive := s.seen.machine == machine.Running || s.seen.machine == machine.Paused
 	resized := s.stored != nil && (s.stored.CPUs != s.config.CPUs || s.stored.MemoryMiB != s.config.MemoryMiB)
 	larger := s.stored != nil && s.stored.DiskBytes < s.config.DiskBytes

@@ -204,6 +204,9 @@ func (c Config) kubelet() (tree, error) {
 		"evictionHard": tree{
 			"memory.available": "100Mi", "nodefs.available": "10%", "nodefs.inodesFree": "5%", "imagefs.available": "10%", "imagefs.inodesFree": "5%",
 		},
+		// The default of five minutes is for clusters that have other nodes: here nothing is scheduled until it is over.
+		"evictionPressureTransitionPeriod": "30s",
+
 		"imageGCHighThresholdPercent": 85,
 		"imageGCLowThresholdPercent":  75,
 
