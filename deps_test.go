@@ -33,6 +33,7 @@ type rule struct {
 func layers() []rule {
 	return []rule{
 		{from: "./machine", to: "...", why: "machine is a leaf on the standard library: everyone shares its words"},
+		{from: "./tuning", to: "...", why: "drivers and provision both take their part of it, so it knows neither"},
 		{from: "./fail", to: "...", why: "every layer makes failures, so fail knows none"},
 		{from: "./internal/...", to: "./...", why: "small things without domain meaning", but: []string{"./internal/..."}},
 		{from: "./store", to: "./...", why: "it names and writes files, whatever is in them", but: []string{"./fail", "./machine", "./internal/..."}},

@@ -38,7 +38,7 @@ const (
 type Manifest struct {
 	KubernetesVersion string `json:"kubernetesVersion"` // with its v: v1.37.2
 	Architecture      string `json:"architecture"`      // as Go says it: amd64
-	Cmdline           string `json:"cmdline"`           // complete kernel command line
+	Cmdline           string `json:"cmdline"`           // kernel command line; drivers add the words of package tuning
 	DiskBytes         int64  `json:"diskBytes"`         // size of the disk as the guest sees it
 	// Digest names the image: SHA-256, in hexadecimal, over everything else in the manifest as it is stored, see digestOf.
 	Digest string `json:"digest"`

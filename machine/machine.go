@@ -52,7 +52,7 @@ type Image struct {
 	Disk    string // raw ext4 root file system; each machine's disk is a copy-on-write layer over it
 	Kernel  string // Linux kernel, booted directly
 	Initrd  string
-	Cmdline string // kernel command line; complete, the driver adds nothing to it
+	Cmdline string // kernel command line, to which the driver adds the words for what executes the guest (package tuning)
 	// Emulator is the QEMU that comes with the image for software emulation on this host, with its firmware beside it; empty when
 	// there is none.
 	Emulator string

@@ -21,6 +21,7 @@ import (
 	"github.com/skiff-k8s/skiff/drivers/hostfiles"
 	"github.com/skiff-k8s/skiff/internal/host"
 	"github.com/skiff-k8s/skiff/machine"
+	"github.com/skiff-k8s/skiff/tuning"
 )
 
 // choice is an accelerator, and why it is not a better one.
@@ -173,12 +174,13 @@ func (d *Driver) forget() {
 
 // key changes when the answer might: with the host's kernel and processor, the device, QEMU, and what the guest boots.
 func (d *Driver) key(image machine.Image) string {
+	cmdline := tuning.Hardware().Cmdline(image.Cmdline) // only hardware is probed
 	sum := sha256.New()
 	var name unix.Utsname
 	if unix.Uname(&name) == nil {
 		fmt.Fprintf(sum, "%s\n", unix.ByteSliceToString(name.Release[:]))
 	}
-	fmt.Fprintln(sum, "with words", host.Processor(), image.Cmdline) // older memories have QEMU's words in the note
+	fmt.Fprintln(sum, "with words", host.Processor(), cmdline) // older memories have QEMU's words in the note
 	qemu, err := exec.LookPath(d.options.QEMU)
 	if err != nil {
 		qemu = d.options.QEMU

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/skiff-k8s/skiff/machine"
+	"github.com/skiff-k8s/skiff/tuning"
 )
 
 // accelerator is what executes the guest's instructions.
@@ -19,6 +20,14 @@ const (
 	hvf accelerator = "hvf"
 	tcg accelerator = "tcg" // software emulation
 )
+
+// tuning is what a guest that it executes is given.
+func (a accelerator) tuning() tuning.Plan {
+	if a == tcg {
+		return tuning.Emulation()
+	}
+	return tuning.Hardware()
+}
 
 // listens makes QEMU wait for connections on the socket named before it, while the guest runs.
 const listens = ",server=on,wait=off"
@@ -48,7 +57,7 @@ func args(spec machine.Spec, accel accelerator, layers []string) []string {
 		"-m", strconv.Itoa(spec.MemoryMiB)+"M",
 		"-kernel", spec.Image.Kernel,
 		"-initrd", spec.Image.Initrd,
-		"-append", spec.Image.Cmdline,
+		"-append", accel.tuning().Cmdline(spec.Image.Cmdline),
 	)
 	list = append(list, disks(spec.Image.Disk, f, layers)...)
 	return append(list,
@@ -131,7 +140,7 @@ func probeArgs(image machine.Image, accel accelerator) []string {
 		"-m", "512M",
 		"-kernel", image.Kernel,
 		"-initrd", image.Initrd,
-		"-append", image.Cmdline+" skiff.probe=1",
+		"-append", accel.tuning().Cmdline(image.Cmdline)+" skiff.probe=1",
 	)
 }
 

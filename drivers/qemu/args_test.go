@@ -28,6 +28,29 @@ func TestArgs(t *testing.T) {
 	golden.Compare(t, "testdata/args-probe.golden", lines(probeArgs(spec.Image, kvm)))
 }
 
+// TestHardwareKeepsItsClock: the kernel is told to trust the processor's clock, and the other words for emulation, under emulation
+// alone, whatever image the machine has and however many processors.
+func TestHardwareKeepsItsClock(t *testing.T) {
+	t.Parallel()
+	const older = "console=ttyS0 mitigations=off tsc=reliable highres=off rcupdate.rcu_expedited=1 audit=0" // as of 79092b1
+	for _, cmdline := range []string{"console=ttyS0 audit=0", older} {
+		for _, cpus := range []int{1, 2, 8} {
+			spec := machine.Spec{CPUs: cpus, Image: machine.Image{Cmdline: cmdline}}
+			for _, accel := range []accelerator{kvm, hvf} {
+				if got := valueOf(args(spec, accel, []string{firstLayer}), "-append"); got != "console=ttyS0 audit=0" {
+					t.Errorf("%s, %d CPUs, image %q: got %q, want no word for emulation", accel, cpus, cmdline, got)
+				}
+				if got := valueOf(probeArgs(spec.Image, accel), "-append"); got != "console=ttyS0 audit=0 skiff.probe=1" {
+					t.Errorf("probe of %s, image %q: got %q, want no word for emulation", accel, cmdline, got)
+				}
+			}
+			if got := valueOf(args(spec, tcg, []string{firstLayer}), "-append"); strings.Count(got, "tsc=reliable") != 1 {
+				t.Errorf("emulation, %d CPUs, image %q: got %q, want tsc=reliable once", cpus, cmdline, got)
+			}
+		}
+	}
+}
+
 // TestProgram: the image's own QEMU is for software emulation alone, and is told where its firmware is.
 func TestProgram(t *testing.T) {
 	t.Parallel()

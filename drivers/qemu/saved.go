@@ -80,7 +80,10 @@ func keyOf(spec machine.Spec, accel accelerator, version string) key {
 	// What says where things are is the same for all machines, so that a saved one can be moved.
 	plain := machine.Spec{CPUs: spec.CPUs, MemoryMiB: spec.MemoryMiB, Network: machine.Network{MAC: spec.Network.MAC}}
 	plain.Image.Cmdline = spec.Image.Cmdline
-	sum := sha256.Sum256([]byte(strings.Join(args(plain, accel, []string{firstLayer}), "\x00")))
+	list := args(plain, accel, []string{firstLayer})
+	// A kernel that runs has read its command line long ago, so memory fits whatever the accelerator's tuning is by now.
+	list[slices.Index(list, "-append")+1] = spec.Image.Cmdline
+	sum := sha256.Sum256([]byte(strings.Join(list, "\x00")))
 	k.Devices = hex.EncodeToString(sum[:])
 	return k
 }

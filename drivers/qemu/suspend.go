@@ -134,13 +134,14 @@ func (m *Machine) sameArguments(p *process) (accelerator, error) {
 // standStill keeps a new QEMU from letting the guest execute before it is told to.
 const standStill = "-S"
 
-// lasting returns arguments without those that change from one start to the next.
+// lasting returns arguments without those that change from one start to the next, and without the kernel's command line, which
+// matters to nothing but a boot.
 func lasting(arguments []string) []string {
 	var list []string
 	for i := 0; i < len(arguments); i++ {
 		switch argument := arguments[i]; {
 		case argument == "" || argument == standStill:
-		case argument == "-incoming" || argument == "-blockdev":
+		case argument == "-incoming" || argument == "-blockdev" || argument == "-append":
 			i++
 		case strings.HasPrefix(argument, "virtio-blk-pci,drive=disk"):
 		default:

@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/skiff-k8s/skiff/machine"
 )
 
 // TestSavedStateOf79092b1 reads the saved memory, the snapshot and the layers that commit 79092b1 wrote.
@@ -43,4 +45,42 @@ func TestSavedStateOf79092b1(t *testing.T) {
 	if err := loadKept(t.Context(), to, dir, kept.Memory); err != nil {
 		t.Errorf("load the memory: %v", err)
 	}
+}
+
+// TestMemoryOf79092b1Fits: what 79092b1 saved of a machine is resumed, as the tuning of the kernel is no part of the key.
+func TestMemoryOf79092b1Fits(t *testing.T) {
+	t.Parallel()
+	if err := memoryStays(); err != nil {
+		t.Skip(err)
+	}
+	spec := machine.Spec{
+		CPUs: 2, MemoryMiB: 4096, Network: machine.Network{MAC: "5a:94:ef:e4:0c:ee"},
+		Image: machine.Image{
+			Cmdline: "console=ttyS0 root=/dev/vda mitigations=off no_timer_check tsc=reliable highres=off rcupdate.rcu_expedited=1 audit=0",
+		},
+	}
+	for accel, want := range map[accelerator]string{
+		kvm: "b5406f5d16fbb77cdfe074ea51dc4a5b7ab8d44dddaa773f5e4c8f063e2c9df8",
+		tcg: "e3a5e057138d1644a93588c4d06682196f8d25c5fb4a14c9c2bd70d491cec0d8",
+	} {
+		if got := keyOf(spec, accel, "7.2.22").Devices; got != want {
+			t.Errorf("%s: got the devices %s, want %s", accel, got, want)
+		}
+	}
+}
+
+// TestSuspendOfAnOlderKernelCommandLine: a machine that an older version of skiff started, which told the kernel something else,
+// is suspended and resumed.
+func TestSuspendOfAnOlderKernelCommandLine(t *testing.T) {
+	t.Parallel()
+	m := started(t, newDriver(t, works, t.TempDir()))
+	m.spec.Image.Cmdline += " and more"
+	if err := m.Suspend(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	wantSuspended(t, m, true)
+	if err := m.Resume(t.Context()); err != nil {
+		t.Errorf("Resume: %v", err)
+	}
+	_ = wantState(t, m, machine.Running)
 }

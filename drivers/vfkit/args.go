@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/skiff-k8s/skiff/machine"
+	"github.com/skiff-k8s/skiff/tuning"
 )
 
 // marker begins the name under which the process of a machine runs, before "/CLUSTER/NAME": vfkit has no option for a name
@@ -18,11 +19,12 @@ func title(spec machine.Spec) string { return marker + "/" + spec.Cluster + "/" 
 // separated by commas, and vfkit has no way to quote one; paths of skiff's have none unless the user's home folder has.
 func args(spec machine.Spec) []string {
 	f := filesOf(spec)
+	cmdline := tuning.Hardware().Cmdline(spec.Image.Cmdline) // vfkit emulates nothing
 	return []string{
 		"--cpus", strconv.Itoa(spec.CPUs),
 		"--memory", strconv.Itoa(spec.MemoryMiB),
 		// The command line is in quotes of its own: vfkit takes them off.
-		"--bootloader", "linux,kernel=" + spec.Image.Kernel + ",initrd=" + spec.Image.Initrd + `,cmdline="` + spec.Image.Cmdline + `"`,
+		"--bootloader", "linux,kernel=" + spec.Image.Kernel + ",initrd=" + spec.Image.Initrd + `,cmdline="` + cmdline + `"`,
 		"--device", "virtio-blk,path=" + f.disk(),
 		"--device", "virtio-blk,path=" + f.seed(),
 		"--device", "virtio-net,unixSocketPath=" + spec.Network.Socket + ",mac=" + spec.Network.MAC,

@@ -115,7 +115,7 @@ func TestArgs(t *testing.T) {
 	t.Parallel()
 	spec := machine.Spec{
 		Cluster: "dev", Name: "skiff", Dir: "/state/clusters/dev/nodes/skiff", RunDir: "/run/dev/skiff", CPUs: 2, MemoryMiB: 2048,
-		Image:   machine.Image{Kernel: "/base/vmlinuz", Initrd: "/base/initrd", Cmdline: "console=hvc0 root=/dev/vda ro"},
+		Image:   machine.Image{Kernel: "/base/vmlinuz", Initrd: "/base/initrd", Cmdline: "console=hvc0 root=/dev/vda tsc=reliable ro"}, // of an older image,
 		Network: machine.Network{Socket: "/run/dev/net.sock", MAC: "5a:94:ef:e4:0c:ee"},
 	}
 	golden.Compare(t, "testdata/args.golden", []byte(title(spec)+"\n"+strings.Join(args(spec), "\n")+"\n"))

@@ -38,13 +38,19 @@ esac
 for module in %s; do
 	/bin/busybox insmod /modules/$module.ko || echo "skiff: cannot insert $module" >/dev/console
 done
-# Longer turns for programs: each change of program empties the processor's caches of translations, and an emulated one looks
-# for a long time until they are full again (site/content/design/long-turns.md). Other kernels name these files otherwise.
-/bin/busybox mount -t debugfs debugfs /sys
-for turn in min_granularity_ns=4000000 wakeup_granularity_ns=6000000; do
-	[ ! -e "/sys/sched/${turn%%=*}" ] || echo "${turn#*=}" >"/sys/sched/${turn%%=*}"
+# Settings of the scheduler, which drivers ask for where software emulates the processor (package tuning). Other kernels name
+# these files otherwise.
+turns=
+for word in $(/bin/busybox cat /proc/cmdline); do
+	case $word in skiff.sched.*=*) turns="$turns ${word#skiff.sched.}" ;; esac
 done
-/bin/busybox umount /sys
+if [ -n "$turns" ]; then
+	/bin/busybox mount -t debugfs debugfs /sys
+	for turn in $turns; do
+		[ ! -e "/sys/sched/${turn%%=*}" ] || echo "${turn#*=}" >"/sys/sched/${turn%%=*}"
+	done
+	/bin/busybox umount /sys
+fi
 n=0
 until [ -b /dev/vda ]; do
 	n=$((n + 1))

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/skiff-k8s/skiff/machine"
+	"github.com/skiff-k8s/skiff/tuning"
 )
 
 // Type is what executes the guest's instructions, by libvirt's names.
@@ -44,7 +45,7 @@ func XML(spec machine.Spec, o Options) ([]byte, error) {
 		Memory: quantity{Unit: "MiB", Value: spec.MemoryMiB}, CPUs: vcpu{Placement: "static", Count: spec.CPUs},
 		OS: boot{
 			Type:   osType{Arch: "x86_64", Machine: "q35", Value: "hvm"}, // guest images are for amd64 alone
-			Kernel: spec.Image.Kernel, Initrd: spec.Image.Initrd, Cmdline: spec.Image.Cmdline,
+			Kernel: spec.Image.Kernel, Initrd: spec.Image.Initrd, Cmdline: tuning.Hardware().Cmdline(spec.Image.Cmdline),
 		},
 		Features:   features{VMPort: toggle{State: "off"}},
 		CPU:        cpu{Mode: "host-passthrough", Check: "none"},
@@ -56,6 +57,7 @@ func XML(spec machine.Spec, o Options) ([]byte, error) {
 	}
 	if o.Type == QEMU {
 		d.CPU.Mode = "maximum"
+		d.OS.Cmdline = tuning.Emulation().Cmdline(spec.Image.Cmdline)
 		// The cache of translated code holds all of Kubernetes, which is otherwise translated again and again.
 		d.Features.TCG = &tcg{Cache: quantity{Unit: "MiB", Value: 1024}}
 	}

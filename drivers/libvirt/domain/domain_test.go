@@ -48,6 +48,24 @@ func TestXML(t *testing.T) {
 	}
 }
 
+// TestHardwareKeepsItsClock: a KVM guest gets none of the kernel's words for emulation, also from an older image that has them.
+func TestHardwareKeepsItsClock(t *testing.T) {
+	t.Parallel()
+	spec := testSpec()
+	spec.Image.Cmdline = "console=ttyS0 mitigations=off tsc=reliable highres=off rcupdate.rcu_expedited=1 audit=0"
+	for kind, want := range map[domain.Type]int{domain.KVM: 0, domain.QEMU: 1} {
+		text, err := domain.XML(spec, options(kind, spec))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, word := range []string{"tsc=reliable", "highres=off", "mitigations=off", "rcupdate.rcu_expedited=1"} {
+			if got := strings.Count(string(text), word); got != want {
+				t.Errorf("domain of type %s: got %q %d times, want %d", kind, word, got, want)
+			}
+		}
+	}
+}
+
 func TestXMLWithNetwork(t *testing.T) {
 	t.Parallel()
 	o := options(domain.KVM, testSpec())
