@@ -19,6 +19,7 @@ import (
 	"github.com/skiff-k8s/skiff/internal/host"
 	"github.com/skiff-k8s/skiff/machine"
 	"github.com/skiff-k8s/skiff/store"
+	"github.com/skiff-k8s/skiff/tuning"
 )
 
 // Addresses inside every cluster's own virtual network; they are the same in all clusters.
@@ -120,11 +121,17 @@ type Target struct {
 	Image  string // folder of the guest image that the cluster boots from
 	// Warn, which may be nil, tells the user of something that was wrong and is not any more.
 	Warn func(text string)
+	// Tuning, which may be nil for hardware, asks the driver what executes the cluster's machine. The first answer on a host may take
+	// some seconds.
+	Tuning func(ctx context.Context) tuning.Plan
 }
 
 // target returns what Kubernetes is to know of a cluster.
 func (m *Manager) target(c config.Cluster) Target {
-	return Target{Config: c, Files: m.Home.Cluster(c.Profile), Image: m.Home.BaseImage(c.Image)}
+	return Target{
+		Config: c, Files: m.Home.Cluster(c.Profile), Image: m.Home.BaseImage(c.Image),
+		Tuning: func(ctx context.Context) tuning.Plan { return m.tuning(ctx, c) },
+	}
 }
 
 // lock takes the cluster's lock.

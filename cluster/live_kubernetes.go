@@ -119,6 +119,10 @@ func (l LiveKubernetes) Up(ctx context.Context, m machine.Runner, c Target, repo
 	}
 	defer func() { _ = log.Close() }()
 	config.Log = log
+	if c.Tuning != nil {
+		config.Tuning = c.Tuning(ctx)
+	}
+	fmt.Fprint(log, "skiff: ", config.Tuning)
 	if config.Bootstrap, err = os.ReadFile(filepath.Join(c.Image, images.BootstrapName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"github.com/skiff-k8s/skiff/config"
 	"github.com/skiff-k8s/skiff/drivers"
 	"github.com/skiff-k8s/skiff/machine"
+	"github.com/skiff-k8s/skiff/tuning"
 )
 
 // emulation is how drivers name software emulation; see drivers.Accelerated.
@@ -30,6 +31,15 @@ func (m *Manager) accelerator(ctx context.Context, c config.Cluster, image machi
 func (m *Manager) emulated(ctx context.Context, c config.Cluster, image machine.Image) bool {
 	name, _, _ := m.accelerator(ctx, c, image)
 	return name == emulation
+}
+
+// tuning is what suits the machine of a cluster here.
+func (m *Manager) tuning(ctx context.Context, c config.Cluster) tuning.Plan {
+	spec, _ := m.spec(c) // one without all keys is good for asking
+	if m.emulated(ctx, c, spec.Image) {
+		return tuning.Emulation()
+	}
+	return tuning.Hardware()
 }
 
 // tellSpeed says so when guests run slowly here, and why.

@@ -22,6 +22,7 @@ import (
 	"github.com/skiff-k8s/skiff/internal/host"
 	"github.com/skiff-k8s/skiff/machine"
 	"github.com/skiff-k8s/skiff/store"
+	"github.com/skiff-k8s/skiff/tuning"
 )
 
 // world is a Manager with stand-ins, and what tests do to it.
@@ -516,6 +517,20 @@ func TestLocked(t *testing.T) {
 	}
 	if got := w.status(); got != allWell {
 		t.Errorf("status of a locked cluster: got %q, want %q", got, allWell)
+	}
+}
+
+// TestKubernetesIsTuned: what Kubernetes is given follows what the driver says of this host.
+func TestKubernetesIsTuned(t *testing.T) {
+	t.Parallel()
+	for accelerator, want := range map[string]tuning.Plan{"tcg": tuning.Emulation(), "kvm": tuning.Hardware(), "hvf": tuning.Hardware(), "": tuning.Hardware()} {
+		w := newWorld(t)
+		w.driver.Accelerator = accelerator
+		w.starts(w.options())
+		state, err := os.ReadFile(filepath.Join(w.Home.Cluster("dev").Dir, "fake-kubernetes.json"))
+		if err != nil || !strings.Contains(string(state), `"tuning":"`+want.Name+`"`) {
+			t.Errorf("accelerator %q: got %s and error %v, want tuning for %s", accelerator, state, err, want.Name)
+		}
 	}
 }
 

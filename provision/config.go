@@ -8,6 +8,8 @@ import (
 	"io"
 	"net/netip"
 	"time"
+
+	"github.com/skiff-k8s/skiff/tuning"
 )
 
 // Config says what cluster a machine should become. Use NewConfig for the usual values.
@@ -28,9 +30,10 @@ type Config struct {
 	Provisioned       bool     // Up has been done with the cluster's keys: they are never replaced, nor is the machine reset
 	APIServerNames    []string // further DNS names in the API server's certificate
 	APIServerIPs      []netip.Addr
-	Extra             []Arg     // further settings of components, applied in this order
-	Bootstrap         []byte    // of the guest image: the objects that the API server would begin with creating; may be empty
-	Log               io.Writer // gets what the guest's commands print; nil: nowhere
+	Extra             []Arg       // further settings of components, applied in this order
+	Bootstrap         []byte      // of the guest image: the objects that the API server would begin with creating; may be empty
+	Tuning            tuning.Plan // for what executes the machine
+	Log               io.Writer   // gets what the guest's commands print; nil: nowhere
 }
 
 // Arg is one setting of one component, as in --extra-config component.key=value.
@@ -57,6 +60,7 @@ func NewConfig(cluster string, host netip.Addr) Config {
 		ServiceCIDR:       netip.MustParsePrefix("10.96.0.0/12"),
 		DNSDomain:         "cluster.local",
 		CertificateLife:   26280 * time.Hour, // config.DefaultCertExpiration
+		Tuning:            tuning.Hardware(),
 	}
 }
 

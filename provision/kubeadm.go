@@ -46,29 +46,66 @@ func (c Config) Kubeadm() ([]byte, error) {
 }
 
 func (c Config) initConfiguration() tree {
-	return tree{
+	config := tree{
 		"apiVersion":       "kubeadm.k8s.io/v1beta4",
 		"kind":             "InitConfiguration",
 		"localAPIEndpoint": tree{"advertiseAddress": c.NodeAddress.String(), "bindPort": APIServerPort},
-		"patches":          tree{"directory": patchesDir},
 		"nodeRegistration": tree{
 			"name":            c.NodeName,
 			"criSocket":       criSocket,
 			"imagePullPolicy": "IfNotPresent",
 			"taints":          []any{}, // the only node runs everything
 		},
-		// Emulated machines are slow; whoever runs kubeadm has a limit of its own.
-		"timeouts": tree{
-			"controlPlaneComponentHealthCheck": "10m0s",
-			"kubeletHealthCheck":               "10m0s",
-			"kubernetesAPICall":                "3m0s",
-			"etcdAPICall":                      "5m0s",
-		},
 	}
+	if len(c.patches()) > 0 {
+		config["patches"] = tree{"directory": patchesDir}
+	}
+	if len(c.Tuning.Timeouts) > 0 {
+		timeouts := tree{}
+		for name, limit := range c.Tuning.Timeouts {
+			timeouts[name] = limit.String()
+		}
+		config["timeouts"] = timeouts
+	}
+	return config
 }
 
 func (c Config) clusterConfiguration() tree {
 	life := c.CertificateLife.String()
+	manager := tree{
+		"extraArgs": c.args("controller-manager",
+			"leader-elect", "false", // there is one
+			"profiling", "false",
+			"kube-api-qps", "200",
+			"kube-api-burst", "400",
+			"node-cidr-mask-size", strconv.Itoa(24),
+			"tls-cert-file", pkiDir+"/"+managerServer+".crt",
+			"tls-private-key-file", pkiDir+"/"+managerServer+".key",
+		),
+	}
+	scheduler := tree{
+		"extraArgs": c.args("scheduler",
+			"leader-elect", "false",
+			"profiling", "false",
+			"kube-api-qps", "200",
+			"kube-api-burst", "400",
+			"tls-cert-file", pkiDir+"/"+schedulerServer+".crt",
+			"tls-private-key-file", pkiDir+"/"+schedulerServer+".key",
+		),
+		"extraVolumes": []any{
+			volume("serving-cert", pkiDir+"/"+schedulerServer+".crt"), volume("serving-key", pkiDir+"/"+schedulerServer+".key"),
+		},
+	}
+	etcd := tree{
+		"imageTag":  c.EtcdVersion,
+		"dataDir":   "/var/lib/etcd",
+		"extraArgs": c.args("etcd", c.etcdFlags()...),
+	}
+	if c.Tuning.GoProcessors > 0 {
+		for _, component := range []tree{manager, scheduler, etcd} {
+			component["extraEnvs"] = []any{tree{"name": goProcessors, "value": strconv.Itoa(c.Tuning.GoProcessors)}}
+		}
+	}
 	return tree{
 		"apiVersion":                "kubeadm.k8s.io/v1beta4",
 		"kind":                      "ClusterConfiguration",
@@ -87,62 +124,38 @@ func (c Config) clusterConfiguration() tree {
 				"profiling", "false",
 			),
 		},
-		"controllerManager": tree{
-			"extraEnvs": oneProcessor(),
-			"extraArgs": c.args("controller-manager",
-				"leader-elect", "false", // there is one
-				"profiling", "false",
-				"kube-api-qps", "200",
-				"kube-api-burst", "400",
-				"node-cidr-mask-size", strconv.Itoa(24),
-				"tls-cert-file", pkiDir+"/"+managerServer+".crt",
-				"tls-private-key-file", pkiDir+"/"+managerServer+".key",
-			),
-		},
-		"scheduler": tree{
-			"extraEnvs": oneProcessor(),
-			"extraArgs": c.args("scheduler",
-				"leader-elect", "false",
-				"profiling", "false",
-				"kube-api-qps", "200",
-				"kube-api-burst", "400",
-				"tls-cert-file", pkiDir+"/"+schedulerServer+".crt",
-				"tls-private-key-file", pkiDir+"/"+schedulerServer+".key",
-			),
-			"extraVolumes": []any{
-				volume("serving-cert", pkiDir+"/"+schedulerServer+".crt"), volume("serving-key", pkiDir+"/"+schedulerServer+".key"),
-			},
-		},
-		"etcd": tree{"local": tree{
-			"imageTag":  c.EtcdVersion,
-			"dataDir":   "/var/lib/etcd",
-			"extraEnvs": oneProcessor(),
-			"extraArgs": c.args("etcd",
-				// kubeadm has 5s. Each time the API server is told of every one of its watches that nothing has happened; what
-				// needs to know it asks etcd by itself.
-				"watch-progress-notify-interval", "1m",
-			),
-		}},
-		"dns": tree{"imageRepository": "registry.k8s.io/coredns", "imageTag": c.CoreDNSVersion},
+		"controllerManager": manager,
+		"scheduler":         scheduler,
+		"etcd":              tree{"local": etcd},
+		"dns":               tree{"imageRepository": "registry.k8s.io/coredns", "imageTag": c.CoreDNSVersion},
 	}
 }
 
-// patches changes in kubeadm's static pods what its configuration has no word for. They ask three components each second
-// whether they are ready, each time with a new TLS connection, and nobody waits for the answer: there is one of each.
-func patches() []File {
+// goProcessors is the variable by which a Go program knows how many processors it is to use.
+const goProcessors = "GOMAXPROCS"
+
+func (c Config) etcdFlags() []string {
+	if c.Tuning.Progress == 0 {
+		return nil
+	}
+	return []string{"watch-progress-notify-interval", c.Tuning.Progress.String()}
+}
+
+// patches changes in kubeadm's static pods what its configuration has no word for: how often three components are asked whether
+// they are ready. Nobody waits for the answer, as there is one of each.
+func (c Config) patches() []File {
+	if c.Tuning.Readiness == 0 {
+		return nil
+	}
 	var files []File
 	for _, component := range []string{"etcd", "kube-apiserver", "kube-scheduler"} {
 		files = append(files, File{
 			Path: patchesDir + "/" + component + "+strategic.yaml", Mode: 0o600,
-			Body: fmt.Appendf(nil, "spec:\n  containers:\n  - name: %s\n    readinessProbe:\n      periodSeconds: 10\n", component),
+			Body: fmt.Appendf(nil, "spec:\n  containers:\n  - name: %s\n    readinessProbe:\n      periodSeconds: %d\n", component, int(c.Tuning.Readiness.Seconds())),
 		})
 	}
 	return files
 }
-
-// oneProcessor keeps a Go program that waits most of the time from waking a second thread for each thing it does: between
-// them the threads of a cluster's components take a tenth of an emulated machine.
-func oneProcessor() []any { return []any{tree{"name": "GOMAXPROCS", "value": "1"}} }
 
 func volume(name, path string) tree {
 	return tree{"name": name, "hostPath": path, "mountPath": path, "readOnly": true, "pathType": "File"}

@@ -8,6 +8,7 @@ import (
 	core "k8s.io/api/core/v1"
 
 	"github.com/skiff-k8s/skiff/internal/golden"
+	"github.com/skiff-k8s/skiff/tuning"
 )
 
 func TestKubeadmConfiguration(t *testing.T) {
@@ -26,12 +27,28 @@ func TestKubeadmConfiguration(t *testing.T) {
 		{"proxy", "nftables.syncPeriod", "5s"},
 		{"proxy", "mode", "iptables"},
 	}
-	for name, config := range map[string]Config{"plain": plain, "extra": extra} {
+	emulated := plain
+	emulated.Tuning = tuning.Emulation()
+	for name, config := range map[string]Config{"plain": plain, "emulated": emulated, "extra": extra} {
 		got, err := config.Kubeadm()
 		if err != nil {
 			t.Fatal(err)
 		}
 		golden.Compare(t, "testdata/kubeadm-"+name+".golden", got)
+	}
+}
+
+// TestTuning: what is written beside kubeadm's configuration follows what executes the machine.
+func TestTuning(t *testing.T) {
+	t.Parallel()
+	for name, plan := range map[string]tuning.Plan{"hardware": tuning.Hardware(), "emulation": tuning.Emulation()} {
+		config := testConfig()
+		config.Tuning = plan
+		text := config.kubeletFlags()
+		for _, file := range config.patches() {
+			text += "--- " + file.Path + "\n" + string(file.Body)
+		}
+		golden.Compare(t, "testdata/tuning-"+name+".golden", []byte(text))
 	}
 }
 

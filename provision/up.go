@@ -198,7 +198,7 @@ func (u *up) files() ([]File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(append(u.pki.Guest(), patches()...),
+	return append(append(u.pki.Guest(), u.config.patches()...),
 		File{Path: kubeadmFile, Mode: 0o600, Body: kubeadm},
 		File{Path: beganFile, Mode: 0o600, Body: []byte(u.fingerprint() + "\n")},
 		File{Path: "/var/lib/kubelet/config.yaml", Mode: 0o644, Body: kubeletFile},
@@ -208,9 +208,13 @@ func (u *up) files() ([]File, error) {
 	), nil
 }
 
-// kubeletFlags is the environment of the kubelet's service; for its processor see oneProcessor.
+// kubeletFlags is the environment of the kubelet's service.
 func (c Config) kubeletFlags() string {
-	return fmt.Sprintf("KUBELET_KUBEADM_ARGS=\"--hostname-override=%s --node-ip=%s\"\nGOMAXPROCS=1\n", c.NodeName, c.NodeAddress)
+	text := fmt.Sprintf("KUBELET_KUBEADM_ARGS=\"--hostname-override=%s --node-ip=%s\"\n", c.NodeName, c.NodeAddress)
+	if c.Tuning.GoProcessors > 0 {
+		text += fmt.Sprintf("%s=%d\n", goProcessors, c.Tuning.GoProcessors)
+	}
+	return text
 }
 
 // Phases of "kubeadm init" that never run. What they do has been done: the host made keys and kubeconfigs, the kubelet

@@ -27,6 +27,7 @@ var _ cluster.Kubernetes = Kubernetes{}
 // state is what the file holds.
 type state struct {
 	Up     bool     `json:"up"`
+	Tuning string   `json:"tuning,omitempty"` // its plan's name
 	Addons []string `json:"addons,omitempty"`
 }
 
@@ -87,7 +88,7 @@ func (k Kubernetes) Up(ctx context.Context, m machine.Runner, c cluster.Target, 
 			_, err := m.Run(ctx, machine.Cmd{Args: []string{"kubeadm", "init"}})
 			return err
 		},
-		func() error { return change(c, func(s *state) { s.Up = true }) })
+		func() error { return change(c, func(s *state) { s.Up, s.Tuning = true, c.Tuning(ctx).Name }) })
 }
 
 func change(c cluster.Target, how func(*state)) error {
