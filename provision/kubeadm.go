@@ -101,9 +101,9 @@ func (c Config) clusterConfiguration() tree {
 		"dataDir":   "/var/lib/etcd",
 		"extraArgs": c.args("etcd", c.etcdFlags()...),
 	}
-	if c.Tuning.GoProcessors > 0 {
+	if processors := c.processors(); processors != "" {
 		for _, component := range []tree{manager, scheduler, etcd} {
-			component["extraEnvs"] = []any{tree{"name": goProcessors, "value": strconv.Itoa(c.Tuning.GoProcessors)}}
+			component["extraEnvs"] = []any{tree{"name": goProcessors, "value": processors}}
 		}
 	}
 	return tree{

@@ -107,10 +107,10 @@ const (
 )
 
 // pushScript unpacks its input. $1 is the fingerprint, $2 the file that says "done", $3 the one that says "began", $4 the
-// fingerprint of the certificates, $6 the file that has it, and $7 is empty unless the cluster is provisioned. Those who use certificates are ended, and started again by
+// fingerprint of the certificates, $6 the file that has it, $7 is empty unless the cluster is provisioned, and $8 is for tuneScript. Those who use certificates are ended, and started again by
 // the kubelet and by systemd. They are killed: an API server that is told to end waits for minutes for an etcd that has ended
 // before it, and a crash costs none of them anything. The file is written last, so that none of it is left out when it is cut
-// off. Frozen control groups that nobody is left to thaw (see Quiesce) are thawed: those after $7. On a
+// off. Frozen control groups that nobody is left to thaw (see Quiesce) are thawed: those after $8. On a
 // machine that has booted the controllers are put aside, as by deferScript. The server of systemd-resolved is of no
 // use to pods: its address is one of theirs (kubeadm does the same, app/componentconfigs, isServiceActive).
 const pushScript = `set -e
@@ -126,13 +126,13 @@ if [ "$done" = "$1" ]; then
 		done
 		echo "$4" >"$6"
 	fi
-	shift 7
+	processors=$8 begin=start
+	shift 8
 	` + thawScript + `
 	cd /etc/kubernetes/manifests
 	if ! grep -qsx kube-apiserver /proc/[0-9]*/comm; then
-		for f in kube-controller-manager.yaml kube-scheduler.yaml; do [ ! -e "$f" ] || mv "$f" ../skiff/; done
-	fi
-	systemctl start --no-block kubelet
+		for f in kube-controller-manager.yaml kube-scheduler.yaml; do [ ! -e "$f" ] || mv "$f" ../skiff/; done` + tuneScript + `	fi
+	systemctl "$begin" --no-block kubelet
 	if [ -e ../skiff/kube-controller-manager.yaml ] || [ -e ../skiff/kube-scheduler.yaml ]; then echo booted; else echo done; fi
 	exit
 fi
@@ -174,7 +174,7 @@ func (u *up) push(ctx context.Context) (found, error) {
 		return fresh, u.failed(fail.ProvisionFailed, "push", "push keys and configuration", err, nil)
 	}
 	var output bytes.Buffer
-	args := append([]string{u.fingerprint(), doneFile, beganFile, u.pki.Fingerprint(), criSocket, certificatesFile, u.provisioned()}, frozenGroups()...)
+	args := append([]string{u.fingerprint(), doneFile, beganFile, u.pki.Fingerprint(), criSocket, certificatesFile, u.provisioned(), u.config.processors()}, frozenGroups()...)
 	err = u.output(ctx, "push", bytes.NewReader(packed), &output, pushScript, args...)
 	if failed, ok := errors.AsType[*machine.RunError](err); ok && failed.ExitCode == exitForeign {
 		return fresh, fail.New(fail.StateCorrupt, "use cluster "+u.config.ClusterName, "the machine's authority %s/ca.crt is not the cluster's, and neither was changed", pkiDir).
@@ -211,8 +211,8 @@ func (u *up) files() ([]File, error) {
 // kubeletFlags is the environment of the kubelet's service.
 func (c Config) kubeletFlags() string {
 	text := fmt.Sprintf("KUBELET_KUBEADM_ARGS=\"--hostname-override=%s --node-ip=%s\"\n", c.NodeName, c.NodeAddress)
-	if c.Tuning.GoProcessors > 0 {
-		text += fmt.Sprintf("%s=%d\n", goProcessors, c.Tuning.GoProcessors)
+	if processors := c.processors(); processors != "" {
+		text += fmt.Sprintf("%s=%s\n", goProcessors, processors)
 	}
 	return text
 }

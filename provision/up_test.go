@@ -187,7 +187,7 @@ func TestPushScriptThaws(t *testing.T) {
 		}
 	}
 	script := strings.NewReplacer("/sys/fs/cgroup", at("cgroup"), "/etc/kubernetes", at("etc"), "/proc/", at("proc/")).Replace(pushScript)
-	cmd := exec.CommandContext(t.Context(), "sh", "-c", script, "sh", "cluster", at("etc/skiff/done"), at("etc/skiff/began"), "keys", "socket", at("etc/skiff/certificates"), "", "pods", "none")
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", script, "sh", "cluster", at("etc/skiff/done"), at("etc/skiff/began"), "keys", "socket", at("etc/skiff/certificates"), "", "", "pods", "none")
 	cmd.Env = append(os.Environ(), "PATH="+at("bin")+":"+os.Getenv("PATH"))
 	out, err := cmd.Output()
 	if got := strings.TrimSpace(string(out)); err != nil || found(got) != booted { // as nothing of that name runs here
