@@ -172,7 +172,7 @@ func (m *Manager) Load(profile string) (config.Cluster, error) {
 			err = fmt.Errorf("it describes cluster %q", c.Profile)
 		}
 		if err == nil {
-			err = m.driverKnown(c)
+			err = store.MadeBy(m.driverKnown(c), content)
 		}
 		if err == nil {
 			return c, nil
@@ -181,7 +181,11 @@ func (m *Manager) Load(profile string) (config.Cluster, error) {
 	if newer := store.RefuseOther("read "+path, m.Version, err); fail.Is(newer, fail.StateNewer) {
 		return config.Cluster{}, newer
 	}
-	return config.Cluster{}, fail.New(fail.StateCorrupt, "read "+path, "%w", err).
+	corrupt := fail.New(fail.StateCorrupt, "read "+path, "%w", err)
+	if _, whole := errors.AsType[*store.FieldError](err); whole {
+		return config.Cluster{}, corrupt.WithHint("The cluster is untouched. Correct the file, or use the version of skiff that wrote it.")
+	}
+	return config.Cluster{}, corrupt.
 		WithHint("The cluster's disk is untouched. Mend the file, or remove the cluster.").WithNext("skiff delete -p %s", profile)
 }
 
@@ -192,7 +196,7 @@ func (m *Manager) driverKnown(c config.Cluster) error {
 	}
 	_, err := m.Drivers(c.Driver)
 	if known, ok := errors.AsType[*fail.Error](err); ok && known.ID == fail.DriverNotFound {
-		return fmt.Errorf("driver %q: %w", c.Driver, known.Err)
+		return &store.FieldError{Err: fmt.Errorf("driver %q: %w", c.Driver, known.Err)}
 	}
 	return nil
 }
@@ -239,15 +243,15 @@ func (m *Manager) machine(c config.Cluster) (machine.Machine, machine.Spec, erro
 	return driver.Machine(spec), spec, nil
 }
 
-// part returns the handle of the cluster's machine also when its keys or its image are damaged: it can be asked, stopped and
-// deleted without them.
+// part returns the handle of the cluster's machine also when its keys or its image are damaged, or only a newer skiff knows the
+// image: it can be asked, stopped and deleted without them.
 func (m *Manager) part(c config.Cluster) (machine.Machine, error) {
 	driver, err := m.driver(c)
 	if err != nil {
 		return nil, err
 	}
 	spec, err := m.spec(c)
-	if err != nil && !fail.Is(err, fail.StateCorrupt) && !fail.Is(err, fail.ChecksumMismatch) {
+	if err != nil && !fail.Is(err, fail.StateCorrupt) && !fail.Is(err, fail.ChecksumMismatch) && !fail.Is(err, fail.StateNewer) {
 		return nil, err
 	}
 	return driver.Machine(spec), nil

@@ -235,8 +235,7 @@ func (m *Manager) RestoreSnapshot(ctx context.Context, o RestoreOptions, sink Si
 		err = errors.New("it stands on another guest image")
 	}
 	if err != nil {
-		return Started{}, fail.New(fail.SnapshotMismatch, "restore snapshot "+o.Name, "%w", err).
-			WithHint("It cannot be restored; the cluster is as it was.").WithNext("skiff snapshot delete -p %s %s", o.Profile, o.Name)
+		return Started{}, unfit(o, err)
 	}
 	then := now
 	then.CPUs, then.MemoryMiB, then.Addons, then.Provisioned = n.Config.CPUs, n.Config.MemoryMiB, n.Config.Addons, n.Config.Provisioned
@@ -249,6 +248,15 @@ func (m *Manager) RestoreSnapshot(ctx context.Context, o RestoreOptions, sink Si
 		return Started{Plan: plan, Config: then}, nil
 	}
 	return Started{Plan: plan, Config: then}, onward(Apply(ctx, plan, run.keep, sink), o.Profile)
+}
+
+// unfit is the error of a snapshot that cannot be restored. Nobody is told to delete one that is whole.
+func unfit(o RestoreOptions, err error) error {
+	mismatch := fail.New(fail.SnapshotMismatch, "restore snapshot "+o.Name, "%w", err).WithHint("It cannot be restored; the cluster is as it was.")
+	if _, whole := errors.AsType[*store.FieldError](err); whole {
+		return mismatch.WithNext("skiff snapshot list -p %s", o.Profile)
+	}
+	return mismatch.WithNext("skiff snapshot delete -p %s %s", o.Profile, o.Name)
 }
 
 // restorePlan goes back, and on from there where the cluster ran.

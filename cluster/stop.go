@@ -102,12 +102,17 @@ func (m *Manager) Stop(ctx context.Context, o StopOptions, sink Sink) (StopResul
 // DeleteOptions says what to delete.
 type DeleteOptions struct {
 	Profile string
-	Force   bool // what cannot be removed in order is told as a warning, and the rest removed nevertheless
+	// Force removes a cluster of a newer skiff as well, as far as this one knows it. What cannot be removed in order is told as a
+	// warning, and the rest removed nevertheless.
+	Force bool
 }
 
 // Delete removes the cluster: machine, disks, agent, keys, logs and kubeconfig entry. It reports whether there was
 // anything. It works from whatever is left: a cluster file that cannot be read is no obstacle, as its machine is looked for
 // with every driver then.
+//
+// A cluster that only a newer skiff can read gives fail.StateNewer, and stays as it is: it can have processes, files elsewhere and
+// machines that this version does not know. They would be left running, and what that skiff ends them with would be gone.
 func (m *Manager) Delete(ctx context.Context, o DeleteOptions, sink Sink) (deleted bool, err error) {
 	profile := o.Profile
 	if err := config.ValidateProfile(profile); err != nil {
@@ -124,8 +129,12 @@ func (m *Manager) Delete(ctx context.Context, o DeleteOptions, sink Sink) (delet
 	defer release()
 	m.sweepSpares(ctx, sink)
 	c, err := m.Load(profile)
-	if err != nil && !fail.Is(err, fail.StateCorrupt) && !fail.Is(err, fail.ClusterNotFound) {
+	newer := fail.Is(err, fail.StateNewer)
+	if err != nil && !fail.Is(err, fail.StateCorrupt) && !fail.Is(err, fail.ClusterNotFound) && !(newer && o.Force) {
 		return false, err
+	}
+	if newer {
+		emit(sink, Event{Profile: profile, Text: "what this version of skiff does not know of cluster " + profile + " stays: " + oneLine(err)}, Warning)
 	}
 	known := err == nil
 	if !known {

@@ -151,7 +151,7 @@ func (s *start) resume(moved bool) Step {
 				}
 			}
 			err = s.wake(ctx, report)
-			if err == nil || ctx.Err() != nil {
+			if err == nil || ctx.Err() != nil || fail.Is(err, fail.StateNewer) { // that version resumes it
 				return err
 			}
 			if errors.Is(err, errCutOff) { // the memory is as good as it was

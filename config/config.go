@@ -94,31 +94,36 @@ func (c Cluster) IP() netip.Addr {
 }
 
 // Parse reads a cluster file. Unknown fields, another kind and impossible values give fail.StateCorrupt, which wraps
-// *store.OtherError where another version of skiff may be the reason.
+// *store.OtherError where another version of skiff may be the reason, and *store.FieldError where the rest of the file is whole.
 func Parse(content []byte) (Cluster, error) {
 	var c Cluster
-	err := store.MadeBy(yaml.UnmarshalStrict(content, &c), content)
-	switch {
-	case err != nil:
-	case c.APIVersion != APIVersion || c.Kind != Kind:
-		err = store.MadeBy(fmt.Errorf("it is a %q of %q, not a %q of %q", c.Kind, c.APIVersion, Kind, APIVersion), content)
-	case !c.Address.IsLoopback():
-		err = fmt.Errorf("address %q is not a loopback address", c.Address)
-	case c.SSH != nil && (!c.SSH.Address.IsValid() || c.SSH.User == "" || c.SSH.KeyFile == "" || c.SSH.HostKey == ""):
-		err = errors.New("ssh: address, user, keyFile and hostKey must be there")
-	case c.AutoPause < 0:
-		err = fmt.Errorf("autoPause: %s is less than nothing", c.AutoPause)
-	case c.CertExpiration < 0:
-		err = fmt.Errorf("certExpiration: %s is less than nothing", c.CertExpiration)
-	case c.Image == "" || c.CPUs < 1 || c.MemoryMiB < 1 || c.DiskBytes < 1:
-		err = errors.New("image, cpus, memoryMiB and diskBytes must be there")
-	default:
-		err = ValidateProfile(c.Profile)
+	err := store.ReadYAML(content, &c)
+	if err == nil {
+		err = store.MadeBy(c.check(), content)
 	}
 	if err != nil {
 		return Cluster{}, fail.New(fail.StateCorrupt, "read the cluster file", "%w", err)
 	}
 	return c, nil
+}
+
+// check refuses what no cluster file of this version has.
+func (c Cluster) check() error {
+	switch {
+	case c.APIVersion != APIVersion || c.Kind != Kind:
+		return &store.FieldError{Err: fmt.Errorf("it is a %q of %q, not a %q of %q", c.Kind, c.APIVersion, Kind, APIVersion)}
+	case !c.Address.IsLoopback():
+		return fmt.Errorf("address %q is not a loopback address", c.Address)
+	case c.SSH != nil && (!c.SSH.Address.IsValid() || c.SSH.User == "" || c.SSH.KeyFile == "" || c.SSH.HostKey == ""):
+		return errors.New("ssh: address, user, keyFile and hostKey must be there")
+	case c.AutoPause < 0:
+		return fmt.Errorf("autoPause: %s is less than nothing", c.AutoPause)
+	case c.CertExpiration < 0:
+		return fmt.Errorf("certExpiration: %s is less than nothing", c.CertExpiration)
+	case c.Image == "" || c.CPUs < 1 || c.MemoryMiB < 1 || c.DiskBytes < 1:
+		return errors.New("image, cpus, memoryMiB and diskBytes must be there")
+	}
+	return ValidateProfile(c.Profile)
 }
 
 // Marshal returns the file's content.
