@@ -67,7 +67,7 @@ func allDrivers(home store.Home) (auto, named []drivers.Driver) {
 }
 
 func driverOptions(home store.Home) builtin.Options {
-	return builtin.Options{AcceleratorMemory: home.AcceleratorMemory()}
+	return builtin.Options{AcceleratorMemory: home.AcceleratorMemory(), Version: version + " " + commit}
 }
 
 func runAgent(ctx context.Context, configFile string) error {

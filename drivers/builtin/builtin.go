@@ -25,6 +25,8 @@ type Options struct {
 	// AcceleratorMemory is the file in which it is remembered what speeds guests up on this host; it may be deleted at any
 	// time. Empty: found out at each start, which takes some seconds.
 	AcceleratorMemory string
+	// Version is that of skiff; what is saved of machines names it.
+	Version string
 }
 
 // Names returns the names of the drivers, in the order in which Auto tries them: qemu comes first, as it needs nothing but
@@ -83,11 +85,11 @@ func newVfkit() drivers.Driver { return vfkit.New(vfkit.Options{Runner: runner})
 func newVirtualBox() drivers.Driver { return virtualbox.New(virtualbox.Options{Runner: runner}) }
 
 func newQEMU(options Options) *qemu.Driver {
-	return qemu.New(qemu.Options{Runner: runner, Memory: options.AcceleratorMemory})
+	return qemu.New(qemu.Options{Runner: runner, Memory: options.AcceleratorMemory, Version: options.Version})
 }
 
 func newLibvirt(options Options) drivers.Driver {
-	return libvirt.New(libvirt.Options{Runner: runner, QEMU: newQEMU(options)})
+	return libvirt.New(libvirt.Options{Runner: runner, QEMU: newQEMU(options), Version: options.Version})
 }
 
 func runner(target machine.SSH) machine.Runner { return ssh.New(target) }

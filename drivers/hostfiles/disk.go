@@ -16,6 +16,7 @@ import (
 	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/internal/host"
 	"github.com/skiff-k8s/skiff/machine"
+	"github.com/skiff-k8s/skiff/store"
 )
 
 // Part is where a disk is made before it takes its place.
@@ -65,8 +66,11 @@ func CheckDisk(path string, spec machine.Spec) error {
 
 // Corrupt is the error of a file without which the cluster's machine cannot be.
 func Corrupt(cluster, path string, err error) error {
-	return fail.New(fail.StateCorrupt, "use cluster "+cluster, "its disk %s cannot be used: %w", path, err).
-		WithHint("Put the file back from a copy, or remove the cluster.").WithNext("skiff delete -p %s", cluster)
+	corrupt := fail.New(fail.StateCorrupt, "use cluster "+cluster, "its disk %s cannot be used: %w", path, err)
+	if _, whole := errors.AsType[*store.FieldError](err); whole {
+		return corrupt.WithHint("The disk is untouched. Correct the file, or use the version of skiff that wrote it.")
+	}
+	return corrupt.WithHint("Put the file back from a copy, or remove the cluster.").WithNext("skiff delete -p %s", cluster)
 }
 
 // CheckLayer returns an error unless the disk at path is a layer over that of the machine's image, as one that was made

@@ -38,6 +38,8 @@ type Options struct {
 	Network string
 	// StopTimeout is how long a guest may take to power off; 0: a minute, which a busy guest under emulation may need.
 	StopTimeout time.Duration
+	// Version is that of skiff. The notes of saved memory name it, so that an older skiff knows that it is not to touch that.
+	Version string
 	// QEMUImg is the program that makes disks; empty: qemu-img, found in PATH.
 	QEMUImg string
 }

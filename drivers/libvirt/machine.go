@@ -181,6 +181,9 @@ func (m *Machine) end(ctx context.Context, c connection) error {
 }
 
 func (m *Machine) boot(ctx context.Context, c connection) error {
+	if _, err := m.read(); fail.Is(err, fail.StateNewer) {
+		return err // only that version knows what is lost with the memory
+	}
 	if err := hostfiles.CheckDisk(m.files.Disk, m.spec); err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/skiff-k8s/skiff/drivers/hostfiles"
 	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/internal/host"
+	"github.com/skiff-k8s/skiff/store"
 )
 
 var _ drivers.Suspender = (*Machine)(nil)
@@ -24,7 +25,8 @@ var _ drivers.Suspender = (*Machine)(nil)
 // on before it removes the memory, and does not wait until that is on the disk. So without a note of our own, a loss of
 // power could bring an old memory back, over a disk that is newer.
 type note struct {
-	Libvirt   string `json:"libvirt"` // with its QEMU
+	Skiff     string `json:"skiff,omitempty"` // version that wrote it; empty in notes from before it was noted
+	Libvirt   string `json:"libvirt"`         // with its QEMU
 	Processor string `json:"processor,omitempty"`
 	CPUs      int    `json:"cpus"`
 	MemoryMiB int    `json:"memoryMiB"`
@@ -35,7 +37,7 @@ type note struct {
 func (m *Machine) noteOf(c connection) (note, error) {
 	version, err := c.Version()
 	return note{
-		Libvirt: version, Processor: host.Processor(), CPUs: m.spec.CPUs, MemoryMiB: m.spec.MemoryMiB, Image: m.spec.Image.Digest,
+		Skiff: m.driver.options.Version, Libvirt: version, Processor: host.Processor(), CPUs: m.spec.CPUs, MemoryMiB: m.spec.MemoryMiB, Image: m.spec.Image.Digest,
 	}, err
 }
 
@@ -303,17 +305,18 @@ func (m *Machine) write(c connection) error {
 	return os.WriteFile(m.note, raw, 0o600)
 }
 
-// read reads the note.
+// read reads the note. One that only a newer skiff can read gives fail.StateNewer.
 func (m *Machine) read() (note, error) {
 	var n note
 	raw, err := os.ReadFile(m.note)
 	if err != nil {
 		return n, err
 	}
-	if err := json.Unmarshal(raw, &n); err != nil {
-		return n, fmt.Errorf("%w: what skiff noted of it is damaged: %w", errNotRestored, err)
+	err = store.RefuseOther("read "+m.note, m.driver.options.Version, store.ReadJSON(raw, &n))
+	if err != nil && !fail.Is(err, fail.StateNewer) {
+		err = fmt.Errorf("%w: what skiff noted of it in %s is damaged: %w", errNotRestored, m.note, err)
 	}
-	return n, nil
+	return n, err
 }
 
 // tearUp removes the note for good.

@@ -162,7 +162,7 @@ func (m *Machine) kill(ctx context.Context) error {
 
 // settleBoot makes what is left of a machine that was suspended a saved boot, which other users may read.
 func (m *Machine) settleBoot(ctx context.Context, target files) error {
-	kept, err := readManifest(m.files.suspended())
+	kept, err := m.files.readManifest(m.files.suspended())
 	if err != nil {
 		return err
 	}
@@ -171,7 +171,7 @@ func (m *Machine) settleBoot(ctx context.Context, target files) error {
 		return err
 	}
 	kept.Disk = &disk{Bytes: m.spec.DiskBytes, SHA256: sum}
-	if err := writeManifest(m.files.suspended(), kept); err != nil {
+	if err := m.files.writeManifest(m.files.suspended(), kept); err != nil {
 		return err
 	}
 	problems := []error{hostfiles.Remove(m.files.seed(), m.files.console(), m.files.errors())}
@@ -194,7 +194,7 @@ func (m *Machine) savedBoot(accel accelerator) (manifest, error) {
 	if m.spec.Image.Boots == "" {
 		return manifest{}, fs.ErrNotExist
 	}
-	kept, err := readManifest(bootOf(m.spec).suspended())
+	kept, err := m.files.readManifest(bootOf(m.spec).suspended())
 	if err != nil {
 		return kept, err
 	}

@@ -12,7 +12,10 @@ import (
 )
 
 // files names the files of one machine.
-type files struct{ dir, run, cluster string }
+type files struct {
+	dir, run, cluster string
+	skiff             string // version of this skiff: files that it writes name it
+}
 
 func filesOf(spec machine.Spec) files {
 	return files{dir: spec.Dir, run: spec.RunDir, cluster: spec.Cluster}

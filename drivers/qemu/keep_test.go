@@ -229,7 +229,7 @@ func TestCutOff(t *testing.T) {
 			if err := m.Suspend(ctx); err != nil {
 				return err
 			}
-			kept, err := readManifest(m.files.suspended())
+			kept, err := m.files.readManifest(m.files.suspended())
 			if err != nil {
 				return err
 			}

@@ -16,6 +16,8 @@ import (
 	"github.com/google/renameio/v2"
 
 	"github.com/skiff-k8s/skiff/drivers/hostfiles"
+	"github.com/skiff-k8s/skiff/fail"
+	"github.com/skiff-k8s/skiff/store"
 )
 
 // A machine's disk is a tree of qcow2 layers over the image's disk. The guest writes to one of them, the active one. The
@@ -26,12 +28,14 @@ const firstLayer = "disk.qcow2"
 
 // chain is the file that describes the tree.
 type chain struct {
+	Skiff  string `json:"skiff,omitempty"` // version that wrote it; empty in files from before it was noted
 	Active string `json:"active"`
 	// Parents has the layer below each layer; those that lie directly on the image are left out.
 	Parents map[string]string `json:"parents,omitempty"`
 }
 
-// readChain reads what there is of the disk.
+// readChain reads what there is of the disk. A tree that only a newer skiff can read gives fail.StateNewer, a damaged one
+// fail.StateCorrupt.
 func (f files) readChain() (chain, error) {
 	raw, err := os.ReadFile(f.chain())
 	if errors.Is(err, fs.ErrNotExist) {
@@ -39,13 +43,16 @@ func (f files) readChain() (chain, error) {
 	}
 	var c chain
 	if err == nil {
-		err = json.Unmarshal(raw, &c)
+		err = store.ReadJSON(raw, &c)
 	}
 	if err == nil {
-		err = c.check()
+		err = store.MadeBy(c.check(), raw)
+	}
+	if err = store.RefuseOther("read "+f.chain(), f.skiff, err); err != nil && !fail.Is(err, fail.StateNewer) {
+		err = hostfiles.Corrupt(f.cluster, f.chain(), err)
 	}
 	if err != nil {
-		return chain{}, hostfiles.Corrupt(f.cluster, f.chain(), err)
+		return chain{}, err
 	}
 	return c, nil
 }
@@ -65,6 +72,7 @@ func (c chain) check() error {
 
 // write replaces the file and returns once it is on the disk.
 func (c chain) write(f files) error {
+	c.Skiff = f.skiff
 	raw, err := json.MarshalIndent(c, "", "  ")
 	if err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 	"github.com/skiff-k8s/skiff/drivers"
 	"github.com/skiff-k8s/skiff/drivers/hostfiles"
 	"github.com/skiff-k8s/skiff/drivers/seed"
+	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/internal/processes"
 	"github.com/skiff-k8s/skiff/machine"
 )
@@ -38,7 +39,9 @@ type Machine struct {
 }
 
 func (d *Driver) machine(spec machine.Spec) *Machine {
-	return &Machine{driver: d, spec: spec, files: filesOf(spec), Runner: d.options.Runner(spec.SSH)}
+	own := filesOf(spec)
+	own.skiff = d.options.Version
+	return &Machine{driver: d, spec: spec, files: own, Runner: d.options.Runner(spec.SSH)}
 }
 
 // Name returns the machine's name.
@@ -272,6 +275,9 @@ func (m *Machine) letRun(ctx context.Context, qemu *monitor) error {
 }
 
 func (m *Machine) boot(ctx context.Context, report func(string, int64, int64)) error {
+	if _, err := m.files.readManifest(m.files.suspended()); fail.Is(err, fail.StateNewer) {
+		return err // only that version knows what is lost with it
+	}
 	if err := discard(m.files.suspended()); err != nil {
 		return err
 	}

@@ -110,9 +110,15 @@ func loadMemory(ctx context.Context, to, from *os.File, size int64, sums memoryS
 }
 
 // damageError is a saved state that is not as it was written.
-type damageError struct{ what string }
+type damageError struct {
+	what  string
+	cause error // may be nil
+}
 
 func (e *damageError) Error() string { return e.what }
+
+// Unwrap returns the cause.
+func (e *damageError) Unwrap() error { return e.cause }
 
 // buffers are what one worker uses.
 type buffers struct {

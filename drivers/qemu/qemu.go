@@ -24,6 +24,8 @@ type Options struct {
 	Memory string
 	// StopTimeout is how long a guest may take to power off; 0: a minute, which a busy guest under emulation may need.
 	StopTimeout time.Duration
+	// Version is that of skiff. Saved states name it, so that an older skiff knows that it is not to touch them.
+	Version string
 	// QEMU and QEMUImg are the programs; empty: those of the host's architecture, found in PATH.
 	QEMU, QEMUImg string
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/internal/host"
 	"github.com/skiff-k8s/skiff/machine"
+	"github.com/skiff-k8s/skiff/store"
 )
 
 // A saved state is a folder with a manifest, and the files that it describes when the machine had memory: the memory as a
@@ -34,6 +35,7 @@ const (
 // manifest describes a saved state.
 type manifest struct {
 	Version int       `json:"version"`
+	Skiff   string    `json:"skiff,omitempty"` // version that wrote it; empty in files from before it was noted
 	Created time.Time `json:"created"`
 	Running bool      `json:"running"`           // the machine ran or was paused when it was saved
 	Layer   string    `json:"layer,omitempty"`   // of a snapshot: the topmost layer of its disk
@@ -110,8 +112,8 @@ func (k key) differs(now key) string {
 
 // writeManifest makes a saved state of the files in dir: from then on it is one, once dir has its name. The file's first
 // line is the sum of the others.
-func writeManifest(dir string, m manifest) error {
-	m.Version = manifestVersion
+func (f files) writeManifest(dir string, m manifest) error {
+	m.Version, m.Skiff = manifestVersion, f.skiff
 	content, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
 		return err
@@ -120,10 +122,11 @@ func writeManifest(dir string, m manifest) error {
 	return os.WriteFile(filepath.Join(dir, manifestName), fmt.Appendf(nil, "%x\n%s", sum, content), 0o600)
 }
 
-// readManifest reads the manifest of the saved state in dir. None gives an error that wraps fs.ErrNotExist, one that is
-// not as it was written gives *damageError.
-func readManifest(dir string) (manifest, error) {
-	raw, err := os.ReadFile(filepath.Join(dir, manifestName))
+// readManifest reads the manifest of the saved state in dir. None gives an error that wraps fs.ErrNotExist, one that only a
+// newer skiff can read fail.StateNewer, and one that is not as it was written *damageError.
+func (f files) readManifest(dir string) (manifest, error) {
+	path := filepath.Join(dir, manifestName)
+	raw, err := os.ReadFile(path)
 	if err != nil {
 		return manifest{}, err
 	}
@@ -133,13 +136,14 @@ func readManifest(dir string) (manifest, error) {
 	if string(line) != hex.EncodeToString(sum[:]) {
 		return m, &damageError{what: "its manifest is not as it was written"}
 	}
-	if err := json.Unmarshal(content, &m); err != nil {
-		return m, &damageError{what: "its manifest cannot be read: " + err.Error()}
+	err = store.ReadJSON(content, &m)
+	if err == nil && m.Version != manifestVersion {
+		err = store.MadeBy(fmt.Errorf("it is of version %d, not %d", m.Version, manifestVersion), content)
 	}
-	if m.Version != manifestVersion {
-		return m, &damageError{what: fmt.Sprintf("its manifest is of version %d, not %d", m.Version, manifestVersion)}
+	if err = store.RefuseOther("read "+path, f.skiff, err); err != nil && !fail.Is(err, fail.StateNewer) {
+		err = &damageError{what: fmt.Sprintf("its manifest %s cannot be read: %v", path, err), cause: err}
 	}
-	return m, nil
+	return m, err
 }
 
 // writeDevices writes the state of the devices and returns its sum.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/skiff-k8s/skiff/drivers"
 	"github.com/skiff-k8s/skiff/drivers/hostfiles"
+	"github.com/skiff-k8s/skiff/fail"
 )
 
 var _ drivers.Snapshotter = (*Machine)(nil)
@@ -39,7 +40,7 @@ func (f files) readSnapshots() ([]saved, error) {
 			continue
 		}
 		one := saved{name: entry.Name()}
-		one.manifest, one.err = readManifest(f.snapshot(entry.Name()))
+		one.manifest, one.err = f.readManifest(f.snapshot(entry.Name()))
 		list = append(list, one)
 	}
 	return list, nil
@@ -66,7 +67,7 @@ func (m *Machine) SaveSnapshot(ctx context.Context, name string, note []byte, qu
 	if err != nil {
 		return drivers.Snapshot{}, hostfiles.DiskFull(fmt.Errorf("save snapshot %q of machine %q: %w", name, m.spec.Name, err), m.spec.Dir)
 	}
-	c, err := readManifest(m.files.snapshot(name))
+	c, err := m.files.readManifest(m.files.snapshot(name))
 	snapshot := m.files.describe(saved{name: name, manifest: c, err: err})
 	snapshot.Frozen = stood
 	return snapshot, nil
@@ -101,7 +102,7 @@ func (m *Machine) save(ctx context.Context, name string, note []byte, quiesce dr
 // saveStopped makes a snapshot of a machine without a process: its disk, and its memory when it is suspended.
 func (m *Machine) saveStopped(ctx context.Context, name string, note []byte) error {
 	made := manifest{Created: time.Now().UTC(), Note: note}
-	kept, err := readManifest(m.files.suspended())
+	kept, err := m.files.readManifest(m.files.suspended())
 	var dir string
 	switch {
 	case err == nil:
@@ -122,7 +123,7 @@ func (m *Machine) saveStopped(ctx context.Context, name string, note []byte) err
 	if err != nil {
 		return err
 	}
-	if err := writeManifest(dir, made); err != nil {
+	if err := m.files.writeManifest(dir, made); err != nil {
 		return err
 	}
 	if err := c.with(layer, c.Active).write(m.files); err != nil {
@@ -166,7 +167,7 @@ func (m *Machine) saveRunning(ctx context.Context, p *process, name string, note
 	if made.Memory.Devices, err = writeDevices(dir, guest.devices); err != nil {
 		return stood, err
 	}
-	if err := writeManifest(dir, made); err != nil {
+	if err := m.files.writeManifest(dir, made); err != nil {
 		return stood, err
 	}
 	return stood, m.settle(m.files.snapshot(name))
@@ -266,7 +267,7 @@ func (m *Machine) RestoreSnapshot(ctx context.Context, name string) error {
 }
 
 func (m *Machine) restore(ctx context.Context, name string) error {
-	kept, err := readManifest(m.files.snapshot(name))
+	kept, err := m.files.readManifest(m.files.snapshot(name))
 	if err != nil {
 		if !hostfiles.Exists(m.files.snapshot(name)) {
 			return err
@@ -300,7 +301,7 @@ func (m *Machine) restore(ctx context.Context, name string) error {
 		if err != nil {
 			return err
 		}
-		if err := writeManifest(dir, manifest{Created: kept.Created, Running: true, Memory: kept.Memory}); err != nil {
+		if err := m.files.writeManifest(dir, manifest{Created: kept.Created, Running: true, Memory: kept.Memory}); err != nil {
 			return err
 		}
 		if err := m.driver.settle(m.files.suspended()); err != nil {
@@ -354,6 +355,14 @@ func (m *Machine) drop(ctx context.Context, name string) error {
 	path := m.files.snapshot(name)
 	if !hostfiles.Exists(path) {
 		return m.files.clearParts()
+	}
+	// What else stands on its layers only a skiff knows that can read both.
+	_, unread := m.files.readManifest(path)
+	_, unknown := m.files.readChain()
+	for _, err := range []error{unread, unknown} {
+		if fail.Is(err, fail.StateNewer) {
+			return err
+		}
 	}
 	if err := os.RemoveAll(part(path)); err != nil {
 		return err

@@ -84,7 +84,7 @@ func (m *Machine) keep(ctx context.Context, guest *frozen) error {
 	if kept.Devices, err = writeDevices(dir, guest.devices); err != nil {
 		return err
 	}
-	if err := writeManifest(dir, manifest{Created: time.Now().UTC(), Running: true, Memory: kept}); err != nil {
+	if err := m.files.writeManifest(dir, manifest{Created: time.Now().UTC(), Running: true, Memory: kept}); err != nil {
 		return err
 	}
 	return m.settle(m.files.suspended())
@@ -230,7 +230,7 @@ func (m *Machine) Fits(ctx context.Context) error {
 }
 
 func (m *Machine) fits(ctx context.Context) error {
-	kept, err := readManifest(m.files.suspended())
+	kept, err := m.files.readManifest(m.files.suspended())
 	if err != nil {
 		return err
 	}
@@ -279,7 +279,7 @@ func (m *Machine) resumeKept(ctx context.Context) error {
 		return errors.New("it runs already")
 	}
 	dir := m.files.suspended()
-	kept, err := readManifest(dir)
+	kept, err := m.files.readManifest(dir)
 	if err != nil {
 		return err
 	}

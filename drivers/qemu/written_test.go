@@ -20,7 +20,7 @@ func TestSavedStateOf79092b1(t *testing.T) {
 	if err != nil || len(list) != 1 || list[0].err != nil || list[0].manifest.Layer != firstLayer || len(list[0].manifest.Note) == 0 {
 		t.Errorf("snapshots: got %+v and %v", list, err)
 	}
-	kept, err := readManifest(f.suspended())
+	kept, err := f.readManifest(f.suspended())
 	if err != nil || kept.Memory == nil || kept.Memory.Key.CPUs != 2 {
 		t.Fatalf("saved memory: got %+v and %v", kept, err)
 	}
