@@ -75,7 +75,7 @@ cross: ## Build skiff for Linux and macOS, amd64 and arm64, below bin/cross
 .PHONY: image
 image: deps ## Build the guest image (about half an hour at first, seconds when nothing changed)
 	@echo "== Building the guest image"
-	CGO_ENABLED=0 go build -trimpath -buildvcs=false -o bin/skiff-image ./cmd/skiff-image
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/skiff-image ./cmd/skiff-image
 	bin/skiff-image build
 
 .PHONY: up

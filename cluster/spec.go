@@ -27,7 +27,7 @@ var (
 
 // spec describes the machine of a cluster. Keys are left out when they are not there yet, as is the command line of an
 // image that is not installed: such a spec is good for asking and deleting, not for creating. So is the one that comes with
-// fail.StateCorrupt or fail.ChecksumMismatch, for damaged keys and a damaged image.
+// fail.StateCorrupt, fail.ChecksumMismatch or fail.StateNewer, for damaged keys and an image that is damaged or not known.
 func (m *Manager) spec(c config.Cluster) (machine.Spec, error) {
 	files := m.Home.Cluster(c.Profile)
 	own := files.Node(node)

@@ -229,6 +229,9 @@ func (m *Manager) version(c *config.Cluster, w Wanted) error {
 		return err
 	}
 	manifest, missing := images.ReadManifest(m.Built)
+	if fail.Is(missing, fail.StateNewer) {
+		return missing
+	}
 	if missing != nil {
 		return fail.New(fail.K8sVersionUnsupported, "start cluster "+c.Profile, "Kubernetes %q is not at hand, nor is any other version: %w", *w.KubernetesVersion, missing).
 			WithHint("This version of skiff makes clusters of Kubernetes %s, once it has their guest image.", at).WithNext(images.Remake)

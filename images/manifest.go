@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/skiff-k8s/skiff/fail"
+	"github.com/skiff-k8s/skiff/store"
 )
 
 // Names of the parts of an image folder.
@@ -34,13 +35,15 @@ const (
 	BootsName = "boots"
 )
 
-// Manifest describes an image folder. Two builds of the same inputs have the same manifest.
+// Manifest describes an image folder. Two builds of the same inputs have the same digest, by whatever version of skiff.
 type Manifest struct {
+	Skiff             string `json:"skiff,omitempty"`   // version that wrote it; empty in manifests from before it was noted
 	KubernetesVersion string `json:"kubernetesVersion"` // with its v: v1.37.2
 	Architecture      string `json:"architecture"`      // as Go says it: amd64
 	Cmdline           string `json:"cmdline"`           // kernel command line; drivers add the words of package tuning
 	DiskBytes         int64  `json:"diskBytes"`         // size of the disk as the guest sees it
-	// Digest names the image: SHA-256, in hexadecimal, over everything else in the manifest as it is stored, see digestOf.
+	// Digest names the image: SHA-256, in hexadecimal, over everything in the manifest as it is stored, but for the values of Digest
+	// and Skiff; see digestOf.
 	Digest string `json:"digest"`
 	// Files holds every file of the folder but the manifest, by its slash-separated path in the folder.
 	Files      map[string]File `json:"files"`
@@ -79,7 +82,8 @@ type Image struct {
 const Remake = "make image"
 
 // ReadManifest reads the manifest of the image folder dir. A folder without one gives fail.ImageMissing, one that does
-// not describe itself consistently fail.ChecksumMismatch.
+// not describe itself consistently fail.ChecksumMismatch. One that does, and has fields that this version of skiff does not know,
+// gives fail.StateNewer, which wraps *store.OtherError: another version made it, and it is not damaged.
 func ReadManifest(dir string) (Manifest, error) {
 	m, _, err := readManifest(dir)
 	return m, err
@@ -97,6 +101,9 @@ func readManifest(dir string) (Manifest, []byte, error) {
 		return Manifest{}, nil, fmt.Errorf("%s: %w", op, err)
 	}
 	m, err := parse(content)
+	if _, whole := errors.AsType[*store.FieldError](err); whole {
+		return Manifest{}, nil, fail.New(fail.StateNewer, op, "%s: %w", ManifestName, err).WithNext("skiff version")
+	}
 	if err != nil {
 		return Manifest{}, nil, fail.New(fail.ChecksumMismatch, op, "%s: %w", ManifestName, err).WithNext(Remake)
 	}
@@ -112,7 +119,10 @@ func parse(content []byte) (Manifest, error) {
 	if err != nil {
 		return m, err
 	}
-	return m, m.validate(digest)
+	if err := m.validate(digest); err != nil {
+		return m, err
+	}
+	return m, store.ReadJSON(content, &Manifest{})
 }
 
 // Encode returns the manifest as it lies in the folder, with Digest filled in from the rest.
@@ -158,8 +168,8 @@ func (m Manifest) sum() (string, error) {
 	return digestOf(content)
 }
 
-// digestOf returns the digest of a stored manifest: SHA-256 over its JSON without white space, in which the value of digest is
-// empty. It is over the bytes that are stored and not over what this version of skiff reads of them, so that a field more or
+// digestOf returns the digest of a stored manifest: SHA-256 over its JSON without white space, in which the values of digest and
+// skiff are empty: who wrote it changes nothing of the image. It is over the bytes that are stored and not over what this version of skiff reads of them, so that a field more or
 // less in Manifest changes nothing for images that are there.
 func digestOf(content []byte) (string, error) {
 	var text bytes.Buffer
@@ -181,7 +191,7 @@ func digestOf(content []byte) (string, error) {
 		if err := decoder.Decode(&value); err != nil {
 			return "", err
 		}
-		if name == "digest" {
+		if name == "digest" || name == "skiff" {
 			end := decoder.InputOffset()
 			plain = append(append(plain, text.Bytes()[at:end-int64(len(value))]...), `""`...)
 			at = end

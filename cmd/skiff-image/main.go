@@ -34,6 +34,12 @@ Needs root for the owners of the files inside the image. An interrupted build go
   --print-dir    print only the image's folder, on standard output
 `
 
+// version and commit are set by the linker; see the Makefile.
+var (
+	version = "v0.0.0-dev" //nolint:gochecknoglobals // the linker can set nothing else
+	commit  = "unknown"    //nolint:gochecknoglobals // as above
+)
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
@@ -79,7 +85,7 @@ func runBuild(ctx context.Context, source string, printDir bool, stdout, stderr 
 		return err
 	}
 	begin := time.Now()
-	result, err := build.Build(ctx, build.Options{Source: source, Cache: cache, Images: folder, Sink: func(e build.Event) { show(stderr, e) }})
+	result, err := build.Build(ctx, build.Options{Version: version + " " + commit, Source: source, Cache: cache, Images: folder, Sink: func(e build.Event) { show(stderr, e) }})
 	if err != nil {
 		return err
 	}
@@ -111,7 +117,7 @@ func sizes(facts host.Facts) []size {
 
 // saveBoots saves the boots of new machines where they take long. It keeps in memory what accelerator works here.
 func saveBoots(ctx context.Context, w io.Writer, r build.Result, memory string) error {
-	driver := qemu.New(qemu.Options{Memory: memory, Runner: func(target machine.SSH) machine.Runner { return ssh.New(target) }})
+	driver := qemu.New(qemu.Options{Memory: memory, Version: version + " " + commit, Runner: func(target machine.SSH) machine.Runner { return ssh.New(target) }})
 	for _, s := range sizes(host.Look()) {
 		begin := time.Now()
 		saved, err := driver.SaveBoot(ctx, cluster.Nameless(r.Dir, r.Manifest, s.cpus, s.memoryMiB))

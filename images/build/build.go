@@ -28,10 +28,11 @@ const cmdline = "console=ttyS0 root=/dev/vda rw rootfstype=ext4 net.ifnames=0 qu
 
 // Options say where a build reads and writes.
 type Options struct {
-	Source string      // the checkout; its folder images/components is compiled
-	Cache  string      // results of steps; see DefaultCache
-	Images string      // finished images, and the link "current"
-	Sink   func(Event) // may be nil
+	Version string      // of skiff; the image's manifest names it
+	Source  string      // the checkout; its folder images/components is compiled
+	Cache   string      // results of steps; see DefaultCache
+	Images  string      // finished images, and the link "current"
+	Sink    func(Event) // may be nil
 }
 
 // Result is a finished image.
@@ -64,7 +65,7 @@ func Build(ctx context.Context, o Options) (Result, error) {
 	}
 	defer func() { _ = lock.Unlock() }()
 	cache := Cache{Root: o.Cache}
-	goal, err := plan(ctx, cache, o.Source)
+	goal, err := plan(ctx, cache, o)
 	if err != nil {
 		return Result{}, err
 	}
@@ -110,7 +111,8 @@ func mapKeys(m map[string]string) func(func(string) bool) {
 }
 
 // plan returns the step whose result is the image folder, with all that it needs.
-func plan(ctx context.Context, cache Cache, source string) (*Step, error) {
+func plan(ctx context.Context, cache Cache, o Options) (*Step, error) {
+	source := o.Source
 	version, err := command{args: []string{"go", "env", "GOVERSION"}}.run(ctx)
 	if err != nil {
 		return nil, err
@@ -172,7 +174,7 @@ func plan(ctx context.Context, cache Cache, source string) (*Step, error) {
 			return file.Close()
 		},
 	}
-	folder := folder{cache: cache, debian: debian, layout: layout, disk: disk, initrd: initrd, qemu: qemu, made: made, components: list}
+	folder := folder{skiff: o.Version, cache: cache, debian: debian, layout: layout, disk: disk, initrd: initrd, qemu: qemu, made: made, components: list}
 	return folder.step(), nil
 }
 

@@ -15,6 +15,7 @@ import (
 
 // folder is the last step: it gathers the files and describes them.
 type folder struct {
+	skiff                              string // version; not of the inputs, as it changes nothing of the image
 	cache                              Cache
 	debian, layout, disk, initrd, qemu *Step
 	made                               map[string]*Step
@@ -23,7 +24,7 @@ type folder struct {
 
 func (f folder) step() *Step {
 	return &Step{
-		Name: "image", Expect: 10 * time.Second, Inputs: []string{cmdline, KubernetesVersion, "3"},
+		Name: "image", Expect: 10 * time.Second, Inputs: []string{cmdline, KubernetesVersion, "4"},
 		Needs: []*Step{f.debian, f.layout, f.disk, f.initrd, f.qemu, f.made["kubernetes"]},
 		Do:    f.gather,
 	}
@@ -51,7 +52,7 @@ func (f folder) gather(ctx context.Context, out string) error {
 	if err := linkTree(mirror, filepath.Join(out, images.MirrorName)); err != nil {
 		return err
 	}
-	m := images.Manifest{KubernetesVersion: KubernetesVersion, Architecture: "amd64", Cmdline: cmdline, DiskBytes: diskBytes}
+	m := images.Manifest{Skiff: f.skiff, KubernetesVersion: KubernetesVersion, Architecture: "amd64", Cmdline: cmdline, DiskBytes: diskBytes}
 	var err error
 	if m.Files, err = describe(ctx, out); err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 
 	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/machine"
+	"github.com/skiff-k8s/skiff/store"
 )
 
 // correction is what a flag must be for the same command to work; empty: it must be left out.
@@ -54,6 +55,18 @@ func (a *app) explain(cmd *cobra.Command, err error) {
 			}
 		}
 	}
+}
+
+// ours adds to the error of a file that another version of skiff wrote which version this is. Not every layer that reads one knows it.
+func (a *app) ours(err error) error {
+	known, newer := errors.AsType[*fail.Error](err)
+	other, ok := errors.AsType[*store.OtherError](err)
+	if !newer || known.ID != fail.StateNewer || !ok {
+		return err
+	}
+	told := *known
+	told.Err = fmt.Errorf("written by skiff %s, this is %s %s: %w", other.By, a.deps.Version, a.deps.Commit, other.Err)
+	return &told
 }
 
 // passing says whether the same command works once what the error's hint names is done, or over.

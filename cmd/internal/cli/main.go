@@ -94,7 +94,7 @@ func (a *app) code(ctx context.Context, cmd *cobra.Command, err error) int {
 	if ctx.Err() != nil && !fail.Is(err, fail.Interrupted) {
 		err = fail.New(fail.Interrupted, cmd.CommandPath(), "%w", context.Cause(ctx))
 	}
-	err = a.homeUnusable(err)
+	err = a.ours(a.homeUnusable(err))
 	a.explain(cmd, err)
 	code := a.out.Fail(err)
 	if cmd.Name() == statusName {
