@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -27,6 +28,7 @@ const usage = `Usage: skiff-image build [--source DIR] [--print-dir]
 
 Builds the guest image from this checkout, or finds that nothing has changed. What was made is kept in
 ~/.cache/skiff/build; the image appears in ~/.cache/skiff/images/<digest>, and the link "current" there points to it.
+Packages of Debian that are older than 30 days are fetched anew; without a network the build goes on with those that are there.
 Where guests are emulated, the boot of new machines is saved beside it, so that their first start is quicker.
 Needs root for the owners of the files inside the image. An interrupted build goes on when it is called again.
 
@@ -88,6 +90,9 @@ func runBuild(ctx context.Context, source string, printDir bool, stdout, stderr 
 	result, err := build.Build(ctx, build.Options{Version: version + " " + commit, Source: source, Cache: cache, Images: folder, Sink: func(e build.Event) { show(stderr, e) }})
 	if err != nil {
 		return err
+	}
+	if result.Old != nil {
+		fmt.Fprintf(stderr, "Warning: %s\n", aged(result, time.Now()))
 	}
 	if err := saveBoots(ctx, stderr, result, filepath.Join(cache, "accelerator.json")); err != nil {
 		if ctx.Err() != nil {
@@ -157,6 +162,12 @@ func show(w io.Writer, e build.Event) {
 	case build.Failed:
 		fmt.Fprintf(w, "        %s failed after %s\n", e.Step, e.Took.Round(100*time.Millisecond))
 	}
+}
+
+// aged says how old the packages of an image are, and why there are no newer ones: the last line of what a program has said of it.
+func aged(r build.Result, now time.Time) string {
+	lines := strings.Split(strings.TrimSpace(r.Old.Error()), "\n")
+	return fmt.Sprintf("the Debian packages of the image are %d days old, and newer ones cannot be used: %s", int(now.Sub(r.Packages).Hours()/24), lines[len(lines)-1])
 }
 
 // summarise says what there is now. The compressed size takes half a minute to find out, and only a new image needs it.

@@ -77,3 +77,13 @@ func TestShow(t *testing.T) {
 		t.Errorf("got:\n%s\nwant:\n%s", out.String(), want)
 	}
 }
+
+// TestAged: old packages are told of with their age, and the last word of the program that could not fetch newer ones.
+func TestAged(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
+	got := aged(build.Result{Packages: now.AddDate(0, 0, -45), Old: errors.New("mmdebstrap: exit status 25\nErr:1 deb.debian.org\nE: no network\n")}, now)
+	if want := "the Debian packages of the image are 45 days old, and newer ones cannot be used: E: no network"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

@@ -42,6 +42,8 @@ type Result struct {
 	Fresh    bool // something had to be made
 	// Packages is when the packages of Debian were fetched; the zero Time when the folder that had them is gone.
 	Packages time.Time
+	// Old is why Packages is longer ago than a month: newer ones could not be had, or built with. Nil when they are no older.
+	Old error
 }
 
 // DefaultFolders returns the folders of step results and of finished images below the user's cache folder.
@@ -54,7 +56,7 @@ func DefaultFolders() (cache, imagesDir string, err error) {
 }
 
 // Build makes the image, or finds that it is there already, and points "current" to it. It needs root for the
-// root file system. It may be interrupted and called again at any time; two builds do not run side by side.
+// root file system. Packages of Debian that are older than a month are fetched anew where that can be done. It may be interrupted and called again at any time; two builds do not run side by side.
 func Build(ctx context.Context, o Options) (Result, error) {
 	if err := errors.Join(os.MkdirAll(o.Cache, 0o755), os.MkdirAll(o.Images, 0o755)); err != nil {
 		return Result{}, err
@@ -65,25 +67,17 @@ func Build(ctx context.Context, o Options) (Result, error) {
 	}
 	defer func() { _ = lock.Unlock() }()
 	cache := Cache{Root: o.Cache}
-	goal, err := plan(ctx, cache, o)
+	debian := roots{cache: cache, step: debianStep, check: checkHost, now: time.Now(), sink: o.Sink}
+	goal, fresh, old, err := debian.build(ctx, func(debian *Step) (*Step, error) { return plan(ctx, cache, o, debian) })
 	if err != nil {
 		return Result{}, err
-	}
-	fresh := !cache.Has(goal)
-	if fresh {
-		if err := checkHost(); err != nil {
-			return Result{}, err
-		}
-		if err := cache.Run(ctx, goal, o.Sink); err != nil {
-			return Result{}, err
-		}
 	}
 	m, err := images.ReadManifest(cache.Dir(goal))
 	if err != nil {
 		return Result{}, err
 	}
 	dir, err := publish(cache.Dir(goal), o.Images, m)
-	return Result{Dir: dir, Manifest: m, Fresh: fresh, Packages: cache.made(goal, debianStep().Name)}, err
+	return Result{Dir: dir, Manifest: m, Fresh: fresh, Packages: cache.made(goal, debianStep("").Name), Old: old}, err
 }
 
 // checkHost says everything that is missing at once.
@@ -110,8 +104,8 @@ func mapKeys(m map[string]string) func(func(string) bool) {
 	}
 }
 
-// plan returns the step whose result is the image folder, with all that it needs.
-func plan(ctx context.Context, cache Cache, o Options) (*Step, error) {
+// plan returns the step whose result is the image folder, with all that it needs; debian is the step of the root file system.
+func plan(ctx context.Context, cache Cache, o Options, debian *Step) (*Step, error) {
 	source := o.Source
 	version, err := command{args: []string{"go", "env", "GOVERSION"}}.run(ctx)
 	if err != nil {
@@ -133,7 +127,6 @@ func plan(ctx context.Context, cache Cache, o Options) (*Step, error) {
 		return nil, err
 	}
 	program := func(component, file string) string { return filepath.Join(cache.Dir(made[component]), file) }
-	debian := debianStep()
 	root := filepath.Join(cache.Dir(debian), "root")
 	layout := layoutStep(made, debian, root, program)
 	files, err := guest()

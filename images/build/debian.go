@@ -35,11 +35,16 @@ var unneeded = []string{
 }
 
 // debianStep makes the root file system from Debian's packages: out/root, and the kernel as out/vmlinuz. What the mirror has
-// at that moment goes in; the key knows the list of packages, not their versions, so that a build without a network can go on.
-func debianStep() *Step {
+// at that moment goes in; the key knows the list of packages, not their versions, so that a build without a network can go on. day is
+// that of the refresh, see roots.
+func debianStep(day string) *Step {
+	inputs := []string{suite, strings.Join(packages, " "), strings.Join(unneeded, " "), strconv.FormatInt(epoch.Unix(), 10), "1"}
+	if day != "" {
+		inputs = append(inputs, day)
+	}
 	return &Step{
 		Name: "debian", Expect: 90 * time.Second,
-		Inputs: []string{suite, strings.Join(packages, " "), strings.Join(unneeded, " "), strconv.FormatInt(epoch.Unix(), 10), "1"},
+		Inputs: inputs,
 		Do:     makeDebian,
 	}
 }

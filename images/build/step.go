@@ -71,6 +71,7 @@ type Event struct {
 // Cache keeps results of steps in one folder.
 type Cache struct {
 	Root string
+	Keep string // a result's folder that is not removed, however old it is; may be empty
 }
 
 // Dir returns the folder of the step's result, whether it is there or not.
@@ -220,7 +221,7 @@ func (c Cache) prune(step *Step, keep string) error {
 	var problems []error
 	for _, dir := range old {
 		info, err := os.Stat(dir)
-		if errors.Is(err, fs.ErrNotExist) || dir == keep {
+		if errors.Is(err, fs.ErrNotExist) || dir == keep || dir == c.Keep {
 			continue
 		}
 		if err == nil && time.Since(info.ModTime()) > keepFor {
