@@ -4,6 +4,7 @@ package poweroff
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -15,7 +16,8 @@ const tick = 3 * time.Second
 
 // Guest is a machine that runs, as its technology can be asked.
 type Guest struct {
-	// Press presses the machine's power button. An error means that it has none to press, or has ended.
+	// Press presses the machine's power button. An error means that it has none to press, or has ended; machine.ErrUncontrolled that
+	// it runs and the button cannot be reached, so that the command alone is left.
 	Press func(ctx context.Context) error
 	// Ended waits for the machine's end, for as long as limit. The error is that of ctx alone.
 	Ended func(ctx context.Context, limit time.Duration) (bool, error)
@@ -40,7 +42,7 @@ func Ask(ctx context.Context, guest Guest, limit time.Duration) (ended bool, err
 		}
 	})
 	for end := time.Now().Add(limit); time.Now().Before(end) && asking.Err() == nil; {
-		if err := guest.Press(asking); err != nil {
+		if err := guest.Press(asking); err != nil && !errors.Is(err, machine.ErrUncontrolled) {
 			return guest.Ended(ctx, 0)
 		}
 		if ended, err := guest.Ended(asking, min(tick, time.Until(end))); ended || err != nil {

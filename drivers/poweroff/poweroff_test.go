@@ -3,6 +3,7 @@ package poweroff_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"sync/atomic"
@@ -23,11 +24,15 @@ type guest struct {
 	ended    atomic.Bool
 	began    time.Time
 	noButton bool
+	lost     bool // the button cannot be reached
 }
 
 func (g *guest) press(context.Context) error {
 	if g.noButton {
 		return errors.New("no button")
+	}
+	if g.lost {
+		return fmt.Errorf("press it: %w", machine.ErrUncontrolled)
 	}
 	if g.pressed.Add(1) == g.listens {
 		g.ended.Store(true)
@@ -67,12 +72,14 @@ func TestAsk(t *testing.T) {
 		ended bool
 		most  time.Duration // that it takes
 	}{
-		"listens to the button":       {&guest{listens: 1}, true, time.Second},
-		"still boots":                 {&guest{listens: 4}, true, 10 * time.Second},
-		"obeys a command":             {&guest{reached: 5 * time.Second, end: true}, true, 10 * time.Second},
-		"listens to nothing":          {&guest{}, false, time.Minute},
-		"has no button":               {&guest{noButton: true}, false, time.Second},
-		"had ended before the button": {&guest{noButton: true, end: true, reached: 1}, true, time.Second},
+		"listens to the button":         {&guest{listens: 1}, true, time.Second},
+		"still boots":                   {&guest{listens: 4}, true, 10 * time.Second},
+		"obeys a command":               {&guest{reached: 5 * time.Second, end: true}, true, 10 * time.Second},
+		"listens to nothing":            {&guest{}, false, time.Minute},
+		"has no button":                 {&guest{noButton: true}, false, time.Second},
+		"has lost its button and obeys": {&guest{lost: true, reached: 5 * time.Second, end: true}, true, 10 * time.Second},
+		"has lost its button":           {&guest{lost: true}, false, time.Minute},
+		"had ended before the button":   {&guest{noButton: true, end: true, reached: 1}, true, time.Second},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
