@@ -76,6 +76,30 @@ func (m *Machine) State(ctx context.Context) (machine.State, error) {
 	return machine.Stopped, nil
 }
 
+// socket returns the socket of vfkit's service, also when an earlier skiff had it in another folder. It fails with
+// machine.ErrUncontrolled when it is gone: vfkit makes it once, at its start.
+func (m *Machine) socket() (string, error) {
+	own := m.files.api()
+	if hostfiles.Exists(own) {
+		return own, nil
+	}
+	l, err := m.files.look()
+	if err != nil || l.pid == 0 {
+		return own, err
+	}
+	words, err := processes.Arguments(l.pid)
+	if err != nil {
+		return own, nil //nolint:nilerr // it has ended, which the caller sees
+	}
+	if spec, ok := specOf(words); ok && hostfiles.Exists(filesOf(spec).api()) {
+		return filesOf(spec).api(), nil
+	}
+	if info, err := os.Stat(m.files.life()); err == nil && time.Since(info.ModTime()) > m.driver.limits.start {
+		return own, machine.ErrUncontrolled
+	}
+	return own, nil
+}
+
 // reach asks vfkit, which may not listen yet, until it answers that the guest has been started.
 func (m *Machine) reach(ctx context.Context, limit time.Duration) (machine.State, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
@@ -83,7 +107,11 @@ func (m *Machine) reach(ctx context.Context, limit time.Duration) (machine.State
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	for {
-		state, err := dial(m.files.api()).state(ctx)
+		socket, err := m.socket()
+		if err != nil {
+			return machine.Broken, err
+		}
+		state, err := dial(socket).state(ctx)
 		if err == nil {
 			return state, nil
 		}
@@ -129,14 +157,16 @@ func (m *Machine) start(ctx context.Context) error {
 	return m.launch(ctx)
 }
 
-// resume lets a paused guest go on; false means that the machine was about to end, and has ended now.
+// resume lets a paused guest go on; false means that the machine was about to end, or could not be controlled, and has ended now.
 func (m *Machine) resume(ctx context.Context) (done bool, err error) {
 	state, err := m.reach(ctx, m.driver.limits.answer)
 	switch {
+	case errors.Is(err, machine.ErrUncontrolled):
+		return false, m.powerOff(ctx)
 	case err != nil:
 		return false, err
 	case state == machine.Paused:
-		return true, dial(m.files.api()).change(ctx, resume)
+		return true, m.ask(ctx, resume)
 	case state == machine.Running:
 		return true, nil
 	}
@@ -271,7 +301,11 @@ func (m *Machine) powerOff(ctx context.Context) error {
 func (m *Machine) ask(ctx context.Context, to change) error {
 	ctx, cancel := context.WithTimeout(ctx, m.driver.limits.answer)
 	defer cancel()
-	return dial(m.files.api()).change(ctx, to)
+	socket, err := m.socket()
+	if err != nil {
+		return err
+	}
+	return dial(socket).change(ctx, to)
 }
 
 // end ends the process without asking the guest: first by vfkit's own way, which closes the disk, then by force.

@@ -3,6 +3,7 @@ package vfkit
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -239,6 +240,68 @@ func TestFilesRemoved(t *testing.T) {
 	}
 	if listed() {
 		t.Error("Machines: the machine is still there after Delete")
+	}
+}
+
+// TestSocketGone: the folder of sockets is removed while the machine runs. Nobody can control the process any more, and it holds the
+// disk.
+func TestSocketGone(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(*Machine) error{
+		"start":  func(m *Machine) error { return m.Start(t.Context()) },
+		"stop":   func(m *Machine) error { return m.Stop(t.Context()) },
+		"delete": func(m *Machine) error { return m.Delete(t.Context()) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := started(t, newDriver(t, works, t.TempDir()))
+			m.driver.options.StopTimeout = 100 * time.Millisecond
+			before, err := m.files.look()
+			if err != nil || before.pid == 0 {
+				t.Fatalf("got the process %+v (%v), want one", before, err)
+			}
+			if err := os.RemoveAll(m.spec.RunDir); err != nil {
+				t.Fatal(err)
+			}
+			long := time.Now().Add(-2 * m.driver.limits.start) // the process is not one that has yet to make its socket
+			if err := os.Chtimes(m.files.life(), long, long); err != nil {
+				t.Fatal(err)
+			}
+			if state, err := m.State(t.Context()); state != machine.Broken || !errors.Is(err, machine.ErrUncontrolled) {
+				t.Errorf("State: got %s (%v), want %s and ErrUncontrolled", state, err, machine.Broken)
+			}
+			if err := os.MkdirAll(m.spec.RunDir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := end(m); err != nil {
+				t.Fatal(err)
+			}
+			if now, err := m.files.look(); err != nil || now.pid == before.pid || now.lives != (name == "start") {
+				t.Errorf("afterwards: got the process %+v (%v), want %d ended", now, err, before.pid)
+			}
+			want := map[string]machine.State{"start": machine.Running, "stop": machine.Stopped, "delete": machine.Absent}[name]
+			if state, err := m.State(t.Context()); state != want || err != nil {
+				t.Errorf("State: got %s (%v), want %s", state, err, want)
+			}
+		})
+	}
+}
+
+// TestSocketElsewhere: a machine that an earlier skiff started has its socket in the folder that this one had.
+func TestSocketElsewhere(t *testing.T) {
+	t.Parallel()
+	m := started(t, newDriver(t, works, t.TempDir()))
+	spec := m.spec
+	spec.RunDir = shortDir(t)
+	moved := m.driver.machine(spec)
+	if state, err := moved.State(t.Context()); state != machine.Running || err != nil {
+		t.Errorf("State: got %s (%v), want %s", state, err, machine.Running)
+	}
+	if err := moved.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if state, err := m.State(t.Context()); state != machine.Stopped || err != nil {
+		t.Errorf("State after Stop: got %s (%v), want %s", state, err, machine.Stopped)
 	}
 }
 
