@@ -330,3 +330,16 @@ func (m *Machine) Crash() error {
 		return m.record.set(machine.Stopped)
 	})
 }
+
+// LoseControl does what the removal of its control socket does to a running machine: it runs, and obeys nothing any more
+// (machine.ErrUncontrolled).
+func (m *Machine) LoseControl() error {
+	return m.driver.change(func() error {
+		c, err := m.record.read()
+		if err != nil || c.State != machine.Running {
+			return err
+		}
+		c.Uncontrolled = true
+		return m.record.write(c)
+	})
+}

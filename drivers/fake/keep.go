@@ -47,6 +47,9 @@ func (m *Machine) op(ctx context.Context, op Op, half, whole func() error) error
 func (m *Machine) Suspend(ctx context.Context) error {
 	return m.op(ctx, Suspend, nil, func() error {
 		c, err := m.record.read()
+		if c.Uncontrolled {
+			return machine.ErrUncontrolled
+		}
 		if err != nil || c.State != machine.Running && c.State != machine.Paused {
 			return err
 		}

@@ -28,7 +28,9 @@ type content struct {
 	State     machine.State `json:"state"`
 	Suspended bool          `json:"suspended,omitempty"`
 	DiskBytes int64         `json:"diskBytes,omitempty"` // since it grew
-	Snapshots []snapshot    `json:"snapshots,omitempty"`
+	// Uncontrolled is that of a machine that runs, until it is ended; see Machine.LoseControl.
+	Uncontrolled bool       `json:"uncontrolled,omitempty"`
+	Snapshots    []snapshot `json:"snapshots,omitempty"`
 }
 
 func (r record) file() string    { return filepath.Join(r.dir, "fake.json") }
@@ -41,6 +43,9 @@ func runnerDir(dir string) string { return filepath.Join(dir, "fake-guest") }
 // state returns Absent when there is no record.
 func (r record) state() (machine.State, error) {
 	c, err := r.read()
+	if c.Uncontrolled {
+		return machine.Broken, machine.ErrUncontrolled
+	}
 	return c.State, err
 }
 
@@ -148,17 +153,22 @@ func (r record) create() error {
 func (r record) set(to machine.State) error {
 	c, err := r.read()
 	switch {
-	case err != nil || c.State == to:
+	case err != nil || c.State == to && !c.Uncontrolled:
 		return err
 	case c.State == machine.Absent && to == machine.Stopped:
 		return nil
 	case c.State == machine.Absent:
 		return errors.New("it does not exist")
 	}
+	if c.Uncontrolled && to != machine.Stopped { // the process ends, and another one starts
+		if err := r.log(machine.Stopped); err != nil {
+			return err
+		}
+	}
 	if err := r.log(to); err != nil {
 		return err
 	}
-	c.State, c.Suspended = to, false
+	c.State, c.Suspended, c.Uncontrolled = to, false, false
 	return r.write(c)
 }
 
