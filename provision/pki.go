@@ -119,20 +119,14 @@ func addPair(add adder, file string, p *pair) error {
 
 // ensure reads a pair from dir or makes it.
 func ensure(dir string, want certificate, issuer *pair, now, end time.Time) (*pair, error) {
-	path := filepath.Join(dir, filepath.FromSlash(want.file))
-	cert, certErr := os.ReadFile(path + ".crt")
-	key, keyErr := os.ReadFile(path + ".key")
-	for _, err := range []error{certErr, keyErr} {
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("read certificate: %w", err)
-		}
+	p, err := readPair(dir, want.file)
+	if err == nil && want.check(p, issuer, now) == nil {
+		return p, nil
 	}
-	if certErr == nil && keyErr == nil {
-		if p, err := parsePair(cert, key); err == nil && want.check(p, issuer, now) == nil {
-			return p, nil
-		}
+	if _, unread := errors.AsType[*fs.PathError](err); unread && !errors.Is(err, fs.ErrNotExist) { // it may be a good one
+		return nil, fmt.Errorf("read certificate: %w", err)
 	}
-	p, err := issue(want, issuer, now, end)
+	p, err = issue(want, issuer, now, end)
 	if err != nil {
 		return nil, fmt.Errorf("make certificate %q: %w", want.file, err)
 	}

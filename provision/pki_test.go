@@ -3,10 +3,12 @@ package provision
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -205,5 +207,34 @@ func BenchmarkPKI(b *testing.B) {
 		if _, err := EnsurePKI(b.TempDir(), config, time.Now()); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// TestUnreadablePairsStay: a file that cannot be read may be a good one, and is not replaced; one that is gone is.
+func TestUnreadablePairsStay(t *testing.T) {
+	t.Parallel()
+	dir, config := t.TempDir(), testConfig()
+	mustPKI(t, dir, config, time.Now())
+	for _, file := range []string{"apiserver.crt", "apiserver.key", "ca.crt", "ca.key"} {
+		path := filepath.Join(dir, file)
+		aside := path + ".aside"
+		if err := errors.Join(os.Rename(path, aside), os.Mkdir(path, 0o700)); err != nil { // not even root reads a folder
+			t.Fatal(err)
+		}
+		if _, err := EnsurePKI(dir, config, time.Now()); err == nil || !strings.Contains(err.Error(), "read certificate") || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: got error %v, want one with the file", file, err)
+		}
+		if err := errors.Join(os.Remove(path), os.Rename(aside, path)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if p := mustPKI(t, dir, config, time.Now()); len(p.Renewed) > 0 {
+		t.Errorf("afterwards: got %q renewed, want none", p.Renewed)
+	}
+	if err := os.Remove(filepath.Join(dir, "apiserver.key")); err != nil {
+		t.Fatal(err)
+	}
+	if p := mustPKI(t, dir, config, time.Now()); !slices.Equal(p.Renewed, []string{"apiserver"}) {
+		t.Errorf("without a key: got %q renewed, want its pair alone", p.Renewed)
 	}
 }

@@ -51,6 +51,12 @@ func answer(t *testing.T, guest *networktest.Guest, port, text string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	answerAt(t, listener, text)
+}
+
+// answerAt answers each connection to the listener with text, until the test ends.
+func answerAt(t *testing.T, listener net.Listener, text string) {
+	t.Helper()
 	t.Cleanup(func() { _ = listener.Close() })
 	go func() {
 		for {

@@ -13,24 +13,14 @@ import (
 	"github.com/skiff-k8s/skiff/agent/network/networktest"
 )
 
-// hostService answers connections and datagrams on a port of the host's 127.0.0.1 with "host".
+// hostService answers connections on a port of the host's 127.0.0.1 with "host".
 func hostService(t *testing.T) uint16 {
 	t.Helper()
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = listener.Close() })
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = io.WriteString(conn, "host")
-			_ = conn.Close()
-		}
-	}()
+	answerAt(t, listener, "host")
 	return netip.MustParseAddrPort(listener.Addr().String()).Port()
 }
 
