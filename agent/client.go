@@ -132,13 +132,10 @@ func (c *Client) Wake(ctx context.Context) error {
 	return c.request(ctx, http.MethodPost, "/v1/wake", nil)
 }
 
-// Shutdown ends the agent and returns once it has let go of its sockets and ports; nil when none runs. One that does not
-// answer is killed.
+// Shutdown asks the agent to end and returns once it has let go of its sockets and ports; nil when none runs, and ErrSilent when it
+// does not answer. See Stop for an end in any case.
 func (c *Client) Shutdown(ctx context.Context) error {
 	err := c.request(ctx, http.MethodPost, "/v1/shutdown", nil)
-	if errors.Is(err, ErrSilent) {
-		err = c.kill(ctx)
-	}
 	if absent(err) {
 		return nil
 	}

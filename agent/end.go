@@ -12,12 +12,42 @@ import (
 	"github.com/skiff-k8s/skiff/internal/processes"
 )
 
-// patience is how long an agent may take to end when it is asked with a signal.
-const patience = 5 * time.Second
+// patience is how long an agent may take to end when it is asked with a signal. It is more than an agent may take to answer: a
+// host that is too busy for one is too busy for the other.
+const patience = 10 * time.Second
 
-// End ends the agent that was started with configFile and returns once its process has ended; nil when none runs. It finds
-// the process by its arguments, so it works when the agent's sockets are gone: the process still holds the cluster's address.
-func End(ctx context.Context, configFile string) error {
+// Stop ends the agent that was started with configFile and serves socket, and returns once its process has ended; nil when none
+// runs. One that does not answer is asked with a signal, and killed when it does not end then.
+func Stop(ctx context.Context, socket, configFile string) error {
+	if err := Dial(socket).Shutdown(ctx); err != nil && ctx.Err() != nil {
+		return err
+	}
+	return end(ctx, configFile) // one that answered has ended
+}
+
+// end ends the agent that was started with configFile and returns once its process has ended; nil when none runs.
+func end(ctx context.Context, configFile string) error {
+	return processesOf(ctx, configFile, func(id int) error {
+		if err := endProcess(ctx, id, configFile); err != nil {
+			return fmt.Errorf("end the agent, process %d: %w", id, err)
+		}
+		return nil
+	})
+}
+
+// wake lets the agent that was started with configFile go on, should its process have been stopped by a signal.
+func wake(ctx context.Context, configFile string) error {
+	return processesOf(ctx, configFile, func(id int) error {
+		if err := syscall.Kill(id, syscall.SIGCONT); err != nil && !errors.Is(err, syscall.ESRCH) {
+			return fmt.Errorf("wake the agent, process %d: %w", id, err)
+		}
+		return nil
+	})
+}
+
+// processesOf calls do for the process of the agent that was started with configFile. It finds it by its arguments, so it works
+// when the agent's sockets are gone: the process still holds the cluster's address.
+func processesOf(ctx context.Context, configFile string, do func(id int) error) error {
 	all, err := processes.List(ctx)
 	if err != nil {
 		return fmt.Errorf("look for the agent: %w", err)
@@ -26,8 +56,8 @@ func End(ctx context.Context, configFile string) error {
 		if !serves(words, configFile) {
 			continue
 		}
-		if err := endProcess(ctx, id, configFile); err != nil {
-			return fmt.Errorf("end the agent, process %d: %w", id, err)
+		if err := do(id); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -56,8 +86,11 @@ func endProcess(ctx context.Context, id int, configFile string) error {
 		if !alive() {
 			return nil
 		}
-		if err := process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
-			return err
+		// One that was stopped hears of the first when it goes on.
+		for _, signal := range []os.Signal{signal, syscall.SIGCONT} {
+			if err := process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
+				return err
+			}
 		}
 		if ended(ctx, alive) {
 			return nil

@@ -34,12 +34,12 @@ func TestAnAgentWithoutSocketsIsReplaced(t *testing.T) {
 	}
 }
 
-func TestEndFindsAnAgentWithoutSockets(t *testing.T) {
+func TestStopFindsAnAgentWithoutSockets(t *testing.T) {
 	t.Parallel()
 	c := config(t, "127.77.227.1")
 	id := status(t, spawn(t, c)).PID
-	if err := agent.End(t.Context(), file(c)+".other"); err != nil {
-		t.Errorf("End of another cluster's agent: %v", err)
+	if err := agent.Stop(t.Context(), c.APISocket+".other", file(c)+".other"); err != nil {
+		t.Errorf("Stop of another cluster's agent: %v", err)
 	}
 	if err := syscall.Kill(id, 0); err != nil {
 		t.Fatalf("the agent has ended with another one: %v", err)
@@ -48,8 +48,8 @@ func TestEndFindsAnAgentWithoutSockets(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if err := agent.End(t.Context(), file(c)); err != nil {
-			t.Errorf("End: %v", err)
+		if err := agent.Stop(t.Context(), c.APISocket, file(c)); err != nil {
+			t.Errorf("Stop: %v", err)
 		}
 		wantEnded(t, id)
 	}

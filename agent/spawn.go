@@ -19,54 +19,54 @@ const (
 	poll      = 200 * time.Millisecond // between attempts while another agent starts or ends
 	tailBytes = 4 << 10                // of the log of an agent that died
 
-	// answerLimit is how long another agent may take until its API answers. It is many times what an agent needs.
+	// answerLimit is how long another agent may take until its API answers. It is many times what an agent needs, also when the
+	// host is too busy for it to answer a single question in time.
 	answerLimit = 8 * time.Second
 )
 
 // Spawn starts the cluster's agent as a process of its own, "executable agent --config configFile", and returns once its API
 // answers. It writes c to configFile first. The agent outlives the caller and its terminal; its output is appended to
-// c.LogFile. When an agent answers already, its client is returned and nothing is started or written. An agent of the same
-// configFile that nobody can reach, because its sockets were removed, is ended and replaced; one that is there and does not
-// answer is killed and replaced.
+// c.LogFile. When an agent answers already, its client is returned and nothing is started or written. One that was stopped by a
+// signal goes on. An agent of the same configFile that nobody can reach, because its sockets were removed or it does not answer
+// for long, is ended and replaced.
 //
 // A start that fails gives what Run gave in the other process, such as fail.PortInUse, or fail.AgentFailed with the last
 // lines of the log. When ctx ends first, the process is ended too.
 func Spawn(ctx context.Context, executable, configFile string, c Config) (*Client, error) {
 	client := Dial(c.APISocket)
-	if client.ping(ctx) == nil {
-		return client, nil
-	}
-	if err := c.validate(); err != nil {
-		return nil, err
-	}
 	ticker := time.NewTicker(poll)
 	defer ticker.Stop()
-	replaced := false
+	replaced, woken := false, false
 	for begun := time.Now(); ; {
-		err := spawn(ctx, executable, configFile, c)
-		// Without its sockets, an agent still holds its ports; without its API's socket alone, the lock as well.
-		lost := fail.Is(err, fail.PortInUse) || errors.Is(err, ErrRunning) && time.Since(begun) > answerLimit
-		if lost && !replaced && client.Gone(ctx) {
-			if err := End(ctx, configFile); err != nil {
+		err := client.ping(ctx)
+		silent := errors.Is(err, ErrSilent)
+		switch {
+		case err == nil:
+			return client, nil
+		case silent && !woken:
+			woken = true
+			if err := wake(ctx, configFile); err != nil {
 				return nil, err
 			}
+			continue
+		case !silent: // else there is one
+			if err = spawn(ctx, executable, configFile, c); !errors.Is(err, ErrRunning) && !fail.Is(err, fail.PortInUse) {
+				return client, err
+			}
+		}
+		// Without its sockets, an agent still holds its ports; without its API's socket alone, the lock as well.
+		late, inUse := time.Since(begun) > answerLimit, fail.Is(err, fail.PortInUse)
+		if !replaced && (silent && late || (inUse || late) && client.Gone(ctx)) {
 			replaced = true
+			if err := end(ctx, configFile); err != nil {
+				return nil, fail.New(fail.AgentFailed, "replace the agent of cluster "+c.Profile, "%w", err)
+			}
 			continue
 		}
-		if !errors.Is(err, ErrRunning) {
+		if inUse {
 			return client, err
 		}
 		// Another process was faster and its agent will answer, or an agent was asked to end and is about to.
-		silent := client.ping(ctx)
-		if silent == nil {
-			return client, nil
-		}
-		if errors.Is(silent, ErrSilent) {
-			// It has not answered twice: it would hold the lock and the ports for ever.
-			if failed := client.kill(ctx); failed != nil && !absent(failed) {
-				return nil, fail.New(fail.AgentFailed, "replace the agent of cluster "+c.Profile, "%w", failed)
-			}
-		}
 		select {
 		case <-ctx.Done():
 			return nil, errors.Join(err, ctx.Err())
@@ -79,6 +79,9 @@ func Spawn(ctx context.Context, executable, configFile string, c Config) (*Clien
 func arguments(configFile string) []string { return []string{"agent", "--config", configFile} }
 
 func spawn(ctx context.Context, executable, configFile string, c Config) error {
+	if err := c.validate(); err != nil {
+		return err
+	}
 	if err := c.Save(configFile); err != nil {
 		return err
 	}

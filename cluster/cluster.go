@@ -30,7 +30,7 @@ const (
 	apiPort    = 6443
 	sshUser    = "root"
 	bundled    = "v1.37.2" // Kubernetes of the guest image of this version of skiff
-	agentStart = 20 * time.Second
+	agentStart = 40 * time.Second
 )
 
 // KubernetesVersion is the version that new clusters get.

@@ -50,8 +50,5 @@ func (LiveAgents) Wake(ctx context.Context, socket string) error {
 
 // Stop implements Agents.
 func (LiveAgents) Stop(ctx context.Context, socket, configFile string) error {
-	if err := agent.Dial(socket).Shutdown(ctx); err != nil && ctx.Err() != nil {
-		return err
-	}
-	return agent.End(ctx, configFile) // one that answered has ended
+	return agent.Stop(ctx, socket, configFile)
 }
