@@ -199,7 +199,7 @@ func TestPushScriptResets(t *testing.T) {
 			}
 		}
 		script := strings.NewReplacer("/etc/kubernetes", at("etc"), "/var/lib/kubelet", at("lib")).Replace(pushScript)
-		cmd := exec.CommandContext(t.Context(), "sh", "-c", script, "sh", authority, at("etc/skiff/done"), at("etc/skiff/began"), "keys", "socket", at("etc/skiff/certificates"), test.provisioned, "")
+		cmd := exec.CommandContext(t.Context(), "sh", "-c", script, "sh", authority, at("etc/skiff/done"), at("etc/skiff/began"), "keys", "socket", at("etc/skiff/certificates"), test.provisioned, "skiff", "")
 		cmd.Env = append(os.Environ(), "PATH="+at("bin")+":"+os.Getenv("PATH"))
 		out, err := cmd.CombinedOutput()
 		if got := cmd.ProcessState.ExitCode(); got != test.status {

@@ -69,10 +69,13 @@ func TestPushScriptTunes(t *testing.T) {
 			put("proc/1/comm", "systemd\n")
 			put("bin/systemctl", "#!/bin/sh\necho \"$1\" >"+at("systemctl")+"\n")
 			if test.running {
-				put("proc/7/comm", "kube-apiserver\n")
+				group := "0::/kubepods.slice/kubepods-pod1.slice/cri-containerd-a1.scope\n"
+				for path, text := range containerFiles("a1", "kube-apiserver", "kube-system", "kube-apiserver-skiff", 7, group) {
+					put(path, text)
+				}
 			}
-			script := strings.NewReplacer("/etc/kubernetes", at("etc"), "/proc/", at("proc")+"/", "/var/lib/kubelet", at("lib")).Replace(pushScript)
-			cmd := exec.CommandContext(t.Context(), "sh", "-c", script, "sh", "cluster", at("etc/skiff/done"), at("etc/skiff/began"), "keys", "socket", at("etc/skiff/certificates"), "provisioned", test.processors)
+			script := strings.NewReplacer("/etc/kubernetes", at("etc"), "/proc/", at("proc")+"/", "/var/lib/kubelet", at("lib"), "/run/containerd", at("containerd")).Replace(pushScript)
+			cmd := exec.CommandContext(t.Context(), "sh", "-c", script, "sh", "cluster", at("etc/skiff/done"), at("etc/skiff/began"), "keys", "socket", at("etc/skiff/certificates"), "provisioned", "skiff", test.processors)
 			cmd.Env = append(os.Environ(), "PATH="+at("bin")+":"+os.Getenv("PATH"))
 			if out, err := cmd.CombinedOutput(); err != nil {
 				t.Fatalf("got %v: %s", err, out)

@@ -106,31 +106,50 @@ const (
 	running found = "done"   // brought up, and the API server runs
 )
 
+// ownScript defines own, which prints the process of the container $1 of the static pod of that name on node $2, where it runs.
+// A name alone tells nothing: pods of users, and others on a machine that was taken over, may run an etcd too. What containerd
+// notes of each container that runs (containerd, docs/runtime-v2.md, "Bundle") says which pod it belongs to, also while containerd
+// itself is frozen; the control group says whether the process is still that container's.
+const ownScript = `own() {
+	for f in $(grep -lsF "\"io.kubernetes.cri.sandbox-name\":\"$1-$2\"" /run/containerd/io.containerd.runtime.v2.task/k8s.io/*/config.json); do
+		grep -qF '"io.kubernetes.cri.sandbox-namespace":"kube-system"' "$f" || continue
+		grep -qF "\"io.kubernetes.cri.container-name\":\"$1\"" "$f" || continue
+		f=${f%/config.json}
+		pid=$(cat "$f/init.pid" 2>/dev/null) || continue
+		if grep -qsF "${f##*/}" "/proc/$pid/cgroup"; then echo "$pid"; fi
+	done
+}`
+
 // pushScript unpacks its input. $1 is the fingerprint, $2 the file that says "done", $3 the one that says "began", $4 the
-// fingerprint of the certificates, $6 the file that has it, $7 is empty unless the cluster is provisioned, and $8 is for tuneScript. Those who use certificates are ended, and started again by
-// the kubelet and by systemd. They are killed: an API server that is told to end waits for minutes for an etcd that has ended
+// fingerprint of the certificates, $6 the file that has it, $7 is empty unless the cluster is provisioned, $8 is the node's name,
+// and $9 is for tuneScript. Those who use certificates read some of them only when they start, such as those in kubeconfigs, so
+// they are ended, and started again by the kubelet and by systemd. They are killed: an API server that is told to end waits for
+// minutes for an etcd that has ended
 // before it, and a crash costs none of them anything. The file is written last, so that none of it is left out when it is cut
-// off. Frozen control groups that nobody is left to thaw (see Quiesce) are thawed: those after $8. On a
+// off. Frozen control groups that nobody is left to thaw (see Quiesce) are thawed: those after $9. On a
 // machine that has booted the controllers are put aside, as by deferScript. The server of systemd-resolved is of no
 // use to pods: its address is one of theirs (kubeadm does the same, app/componentconfigs, isServiceActive).
 const pushScript = `set -e
+` + ownScript + `
 read -r done 2>/dev/null <"$2" || done=
 read -r began 2>/dev/null <"$3" || began=
 if [ "$done" = "$1" ]; then
+	api=$(own kube-apiserver "$8")
 	read -r certificates 2>/dev/null <"$6" || certificates=
 	if [ "$certificates" != "$4" ]; then
 		tar -x -m -o -p -f - -C /
-		for f in /proc/[0-9]*/comm; do
-			read -r name 2>/dev/null <"$f" || continue
-			case $name in etcd|kube-apiserver|kube-controller|kube-scheduler|kubelet) p=${f#/proc/}; kill -s KILL "${p%/comm}" || : ;; esac
+		for name in etcd kube-apiserver kube-controller-manager kube-scheduler; do
+			for pid in $(own "$name" "$8"); do kill -s KILL "$pid" || :; done
 		done
+		systemctl kill -s KILL kubelet || :
+		api=
 		echo "$4" >"$6"
 	fi
-	processors=$8 begin=start
-	shift 8
+	processors=$9 begin=start
+	shift 9
 	` + thawScript + `
 	cd /etc/kubernetes/manifests
-	if ! grep -qsx kube-apiserver /proc/[0-9]*/comm; then
+	if [ -z "$api" ]; then
 		for f in kube-controller-manager.yaml kube-scheduler.yaml; do [ ! -e "$f" ] || mv "$f" ../skiff/; done` + tuneScript + `	fi
 	systemctl "$begin" --no-block kubelet
 	if [ -e ../skiff/kube-controller-manager.yaml ] || [ -e ../skiff/kube-scheduler.yaml ]; then echo booted; else echo done; fi
@@ -174,7 +193,7 @@ func (u *up) push(ctx context.Context) (found, error) {
 		return fresh, u.failed(fail.ProvisionFailed, "push", "push keys and configuration", err, nil)
 	}
 	var output bytes.Buffer
-	args := append([]string{u.fingerprint(), doneFile, beganFile, u.pki.Fingerprint(), criSocket, certificatesFile, u.provisioned(), u.config.processors()}, frozenGroups()...)
+	args := append([]string{u.fingerprint(), doneFile, beganFile, u.pki.Fingerprint(), criSocket, certificatesFile, u.provisioned(), u.config.NodeName, u.config.processors()}, frozenGroups()...)
 	err = u.output(ctx, "push", bytes.NewReader(packed), &output, pushScript, args...)
 	if failed, ok := errors.AsType[*machine.RunError](err); ok && failed.ExitCode == exitForeign {
 		return fresh, fail.New(fail.StateCorrupt, "use cluster "+u.config.ClusterName, "the machine's authority %s/ca.crt is not the cluster's, and neither was changed", pkiDir).

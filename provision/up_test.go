@@ -8,14 +8,17 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -186,8 +189,8 @@ func TestPushScriptThaws(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	script := strings.NewReplacer("/sys/fs/cgroup", at("cgroup"), "/etc/kubernetes", at("etc"), "/proc/", at("proc/")).Replace(pushScript)
-	cmd := exec.CommandContext(t.Context(), "sh", "-c", script, "sh", "cluster", at("etc/skiff/done"), at("etc/skiff/began"), "keys", "socket", at("etc/skiff/certificates"), "", "", "pods", "none")
+	script := strings.NewReplacer("/sys/fs/cgroup", at("cgroup"), "/etc/kubernetes", at("etc"), "/proc/", at("proc")+"/", "/run/containerd", at("containerd")).Replace(pushScript)
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", script, "sh", "cluster", at("etc/skiff/done"), at("etc/skiff/began"), "keys", "socket", at("etc/skiff/certificates"), "", "skiff", "", "pods", "none")
 	cmd.Env = append(os.Environ(), "PATH="+at("bin")+":"+os.Getenv("PATH"))
 	out, err := cmd.Output()
 	if got := strings.TrimSpace(string(out)); err != nil || found(got) != booted { // as nothing of that name runs here
@@ -197,6 +200,85 @@ func TestPushScriptThaws(t *testing.T) {
 		if got, err := os.ReadFile(at(file)); err != nil || strings.TrimSpace(string(got)) != "0" {
 			t.Errorf("%s has %q, error %v, want 0", file, got, err)
 		}
+	}
+}
+
+// containerFiles are what a machine has of a container that runs.
+func containerFiles(id, name, namespace, pod string, pid int, group string) map[string]string {
+	bundle := "containerd/io.containerd.runtime.v2.task/k8s.io/" + id + "/"
+	return map[string]string{
+		bundle + "init.pid":                strconv.Itoa(pid),
+		bundle + "config.json":             fmt.Sprintf(`{"ociVersion":"1.2.1","annotations":{"io.kubernetes.cri.container-name":%q,"io.kubernetes.cri.container-type":"container","io.kubernetes.cri.sandbox-name":%q,"io.kubernetes.cri.sandbox-namespace":%q}}`, name, pod, namespace),
+		fmt.Sprintf("proc/%d/cgroup", pid): group,
+		fmt.Sprintf("proc/%d/comm", pid):   name + "\n", // that is what a name tells: nothing
+	}
+}
+
+// TestPushScriptEndsOwnProcesses: who pushes new certificates ends the cluster's own control plane, and nobody else's.
+func TestPushScriptEndsOwnProcesses(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	at := func(path string) string { return filepath.Join(dir, path) }
+	files := map[string]string{
+		"etc/skiff/done": "cluster\n", "etc/skiff/certificates": "old keys\n", "etc/manifests/kube-scheduler.yaml": "",
+		"bin/systemctl": "#!/bin/sh\necho \"$@\" >>" + at("systemctl") + "\n",
+	}
+	container := func(id, name, namespace, pod string, group func(pid int) string) *exec.Cmd {
+		process := exec.CommandContext(t.Context(), "sleep", "1000")
+		if err := process.Start(); err != nil {
+			t.Fatal(err)
+		}
+		pid := process.Process.Pid
+		maps.Copy(files, containerFiles(id, name, namespace, pod, pid, group(pid)))
+		return process
+	}
+	in := func(id string) func(int) string {
+		return func(int) string { return "0::/kubepods.slice/kubepods-pod1.slice/cri-containerd-" + id + ".scope\n" }
+	}
+	own := []*exec.Cmd{
+		container("a1", "etcd", "kube-system", "etcd-skiff", in("a1")),
+		container("a2", "kube-apiserver", "kube-system", "kube-apiserver-skiff", in("a2")),
+		container("a3", "kube-controller-manager", "kube-system", "kube-controller-manager-skiff", in("a3")),
+		container("a4", "kube-scheduler", "kube-system", "kube-scheduler-skiff", in("a4")),
+	}
+	others := map[string]*exec.Cmd{
+		"etcd in a user's pod":               container("b1", "etcd", "default", "etcd-skiff", in("b1")),
+		"etcd in another pod of kube-system": container("b2", "etcd", "kube-system", "etcd-operator", in("b2")),
+		"another container of that pod":      container("b3", "sidecar", "kube-system", "etcd-skiff", in("b3")),
+		"a process that has got the number":  container("b4", "etcd", "kube-system", "etcd-skiff", func(int) string { return "0::/user.slice\n" }),
+	}
+	for path, text := range files {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(at(path)), 0o700), os.WriteFile(at(path), []byte(text), 0o700)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	packed, err := archive([]File{{Path: at("pushed"), Mode: 0o600, Body: []byte("new")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	script := strings.NewReplacer("/sys/fs/cgroup", at("cgroup"), "/etc/kubernetes", at("etc"), "/proc/", at("proc")+"/", "/run/containerd", at("containerd"), "/var/lib/kubelet", at("lib")).Replace(pushScript)
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", script, "sh", "cluster", at("etc/skiff/done"), at("etc/skiff/began"), "new keys", "socket", at("etc/skiff/certificates"), "", "skiff", "")
+	cmd.Env = append(os.Environ(), "PATH="+at("bin")+":"+os.Getenv("PATH"))
+	cmd.Stdin = bytes.NewReader(packed)
+	if out, err := cmd.Output(); err != nil || found(strings.TrimSpace(string(out))) != booted {
+		t.Errorf("got %q and error %v, want %q: the API server has to come again before the controllers do", out, err, booted)
+	}
+	for _, process := range own {
+		_ = process.Process.Signal(syscall.SIGTERM) // for one that was left alone
+		if err := process.Wait(); process.ProcessState.String() != "signal: killed" {
+			t.Errorf("a process of the control plane ended with %v, want it killed", err)
+		}
+	}
+	for who, process := range others {
+		if err := process.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Errorf("%s: %v", who, err)
+		}
+		if _ = process.Wait(); process.ProcessState.String() != "signal: terminated" {
+			t.Errorf("%s: it ended with %v, want it to have lived", who, process.ProcessState)
+		}
+	}
+	if got, err := os.ReadFile(at("systemctl")); err != nil || string(got) != "kill -s KILL kubelet\nstart --no-block kubelet\n" {
+		t.Errorf("got %q of systemctl, error %v, want the kubelet's unit killed and started", got, err)
 	}
 }
 
