@@ -61,16 +61,12 @@ func (m *Manager) DisableAddon(ctx context.Context, profile, name string, sink S
 
 // change does one thing to an addon of a running cluster, under the cluster's lock, and writes down what then holds.
 func (m *Manager) change(ctx context.Context, profile, name string, on bool, sink Sink, do func(Target, Report) error) error {
-	_, vm, err := m.running(ctx, profile)
-	if err != nil {
-		return err
-	}
-	release, err := m.lock(profile)
+	c, release, err := m.hold(profile)
 	if err != nil {
 		return err
 	}
 	defer release()
-	c, err := m.Load(profile)
+	vm, err := m.runningOf(ctx, c)
 	if err != nil {
 		return err
 	}

@@ -134,7 +134,39 @@ func (m *Manager) target(c config.Cluster) Target {
 	}
 }
 
-// lock takes the cluster's lock.
+// hold takes the cluster's lock and reads its description under it: what was read before could be another command's past. Every
+// command that changes an existing cluster begins with it; Start and Delete, which also work without a description, and spares
+// take the lock and read by themselves. The errors are those of lock and of Load, and nothing is held then; a cluster that does
+// not exist leaves no lock.
+func (m *Manager) hold(profile string) (c config.Cluster, release func(), err error) {
+	if err := config.ValidateProfile(profile); err != nil {
+		return c, nil, err
+	}
+	if _, err := os.Lstat(m.Home.Cluster(profile).File()); errors.Is(err, fs.ErrNotExist) {
+		c, err := m.Load(profile) // for its words
+		return c, nil, err
+	}
+	release, err = m.lock(profile)
+	if err != nil {
+		return c, nil, err
+	}
+	if c, err = m.Load(profile); err != nil {
+		if fail.Is(err, fail.ClusterNotFound) { // it was deleted meanwhile, and this lock is a new one
+			_ = m.forgetLock(profile)
+		}
+		release()
+		return c, nil, err
+	}
+	return c, release, nil
+}
+
+// loadOnly is hold for those who change nothing, such as a dry run.
+func (m *Manager) loadOnly(profile string) (c config.Cluster, release func(), err error) {
+	c, err = m.Load(profile)
+	return c, func() {}, err
+}
+
+// lock takes the cluster's lock. See hold.
 func (m *Manager) lock(profile string) (func(), error) {
 	if err := m.Home.SecureRun(); err != nil {
 		return nil, err

@@ -50,11 +50,7 @@ func (m *Manager) Unpause(ctx context.Context, profile string, sink Sink) (unpau
 // halting does do, as one step, with a machine in state from. One that is paused and should be, or runs and should, is
 // left as it is.
 func (m *Manager) halting(ctx context.Context, profile string, from machine.State, step Event, sink Sink, do func(machine.Machine, Target) error) (done bool, err error) {
-	c, err := m.Load(profile)
-	if err != nil {
-		return false, err
-	}
-	release, err := m.lock(profile)
+	c, release, err := m.hold(profile)
 	if err != nil {
 		return false, err
 	}

@@ -51,17 +51,13 @@ func ValidateSnapshot(name string) error {
 }
 
 // snapshotter returns the machine of a cluster, as one that can have snapshots.
-func (m *Manager) snapshotter(profile string) (config.Cluster, machine.Machine, drivers.Snapshotter, error) {
-	c, err := m.Load(profile)
-	if err != nil {
-		return c, nil, nil, err
-	}
+func (m *Manager) snapshotter(c config.Cluster) (machine.Machine, drivers.Snapshotter, error) {
 	vm, _, err := m.machine(c)
 	if err != nil {
-		return c, nil, nil, err
+		return nil, nil, err
 	}
-	able, err := snapshots(vm, profile)
-	return c, vm, able, err
+	able, err := snapshots(vm, c.Profile)
+	return vm, able, err
 }
 
 // snapshots refuses a machine that cannot have them.
@@ -88,15 +84,15 @@ func (m *Manager) SaveSnapshot(ctx context.Context, o SaveOptions, sink Sink) (S
 	if err := ValidateSnapshot(o.Name); err != nil {
 		return Snapshot{}, err
 	}
-	c, vm, able, err := m.snapshotter(o.Profile)
-	if err != nil {
-		return Snapshot{}, err
-	}
-	release, err := m.lock(o.Profile)
+	c, release, err := m.hold(o.Profile)
 	if err != nil {
 		return Snapshot{}, err
 	}
 	defer release()
+	vm, able, err := m.snapshotter(c)
+	if err != nil {
+		return Snapshot{}, err
+	}
 	content, err := json.Marshal(note{Skiff: m.Version, Description: o.Description, Config: c})
 	if err != nil {
 		return Snapshot{}, err
@@ -149,7 +145,11 @@ func (m *Manager) snapshotOf(s drivers.Snapshot) Snapshot {
 
 // Snapshots returns the snapshots of a cluster, oldest first. One that is damaged is listed with its problem.
 func (m *Manager) Snapshots(ctx context.Context, profile string) ([]Snapshot, error) {
-	_, _, able, err := m.snapshotter(profile)
+	c, err := m.Load(profile)
+	if err != nil {
+		return nil, err
+	}
+	_, able, err := m.snapshotter(c)
 	if err != nil {
 		return nil, err
 	}
@@ -166,15 +166,15 @@ func (m *Manager) Snapshots(ctx context.Context, profile string) ([]Snapshot, er
 
 // DeleteSnapshot removes a snapshot; the cluster and its other snapshots stay as they are. None of that name is an error.
 func (m *Manager) DeleteSnapshot(ctx context.Context, profile, name string, sink Sink) error {
-	_, _, able, err := m.snapshotter(profile)
-	if err != nil {
-		return err
-	}
-	release, err := m.lock(profile)
+	c, release, err := m.hold(profile)
 	if err != nil {
 		return err
 	}
 	defer release()
+	_, able, err := m.snapshotter(c)
+	if err != nil {
+		return err
+	}
 	if _, err := find(ctx, able, profile, name); err != nil {
 		return err
 	}
@@ -209,16 +209,18 @@ type RestoreOptions struct {
 // RestoreSnapshot puts the cluster back to a snapshot, disk and memory, and its size and list of addons with them. A
 // cluster that ran then runs afterwards. Its present state is lost.
 func (m *Manager) RestoreSnapshot(ctx context.Context, o RestoreOptions, sink Sink) (Started, error) {
-	now, _, able, err := m.snapshotter(o.Profile)
+	look := m.hold
+	if o.DryRun {
+		look = m.loadOnly
+	}
+	now, release, err := look(o.Profile)
 	if err != nil {
 		return Started{}, err
 	}
-	if !o.DryRun {
-		release, err := m.lock(o.Profile)
-		if err != nil {
-			return Started{}, err
-		}
-		defer release()
+	defer release()
+	_, able, err := m.snapshotter(now)
+	if err != nil {
+		return Started{}, err
 	}
 	found, err := find(ctx, able, o.Profile, o.Name)
 	if err != nil {

@@ -162,49 +162,65 @@ func (m *Manager) List(ctx context.Context, live bool) ([]Listed, error) {
 // running returns a cluster whose machine runs and whose agent answers, or fail.ClusterNotRunning. A machine that is asleep
 // is woken.
 func (m *Manager) running(ctx context.Context, profile string) (config.Cluster, machine.Machine, error) {
-	c, vm, asleep, err := m.there(ctx, profile)
-	if err != nil || !asleep {
-		return c, vm, err
+	c, err := m.Load(profile)
+	if err != nil {
+		return c, nil, err
 	}
-	err = m.Agents.Wake(ctx, m.Home.Cluster(profile).AgentSocket())
-	return c, vm, wrap(fail.MachineFailed, err, "wake cluster %s", profile)
+	vm, err := m.runningOf(ctx, c)
+	return c, vm, err
+}
+
+// runningOf is running for a cluster that has been read.
+func (m *Manager) runningOf(ctx context.Context, c config.Cluster) (machine.Machine, error) {
+	vm, asleep, err := m.thereOf(ctx, c)
+	if err != nil || !asleep {
+		return vm, err
+	}
+	err = m.Agents.Wake(ctx, m.Home.Cluster(c.Profile).AgentSocket())
+	return vm, wrap(fail.MachineFailed, err, "wake cluster %s", c.Profile)
 }
 
 // there returns a cluster whose machine runs, or is asleep, and whose agent answers, or fail.ClusterNotRunning.
-func (m *Manager) there(ctx context.Context, profile string) (c config.Cluster, vm machine.Machine, asleep bool, err error) {
-	c, err = m.Load(profile)
-	if err != nil {
-		return c, nil, false, err
+func (m *Manager) there(ctx context.Context, profile string) (config.Cluster, error) {
+	c, err := m.Load(profile)
+	if err == nil {
+		_, _, err = m.thereOf(ctx, c)
 	}
+	return c, err
+}
+
+// thereOf is there for a cluster that has been read.
+func (m *Manager) thereOf(ctx context.Context, c config.Cluster) (vm machine.Machine, asleep bool, err error) {
+	profile := c.Profile
 	vm, spec, err := m.machine(c)
 	if err != nil {
-		return c, nil, false, err
+		return nil, false, err
 	}
 	state, err := vm.State(ctx)
 	if errors.Is(err, machine.ErrUncontrolled) {
-		return c, nil, false, fail.New(fail.ClusterNotRunning, "use cluster "+profile, "%w", err).WithNext("skiff start -p %s", profile)
+		return nil, false, fail.New(fail.ClusterNotRunning, "use cluster "+profile, "%w", err).WithNext("skiff start -p %s", profile)
 	}
 	if err == nil {
 		err = m.keyless(c, spec, state)
 	}
 	if err != nil {
-		return c, nil, false, wrap(fail.MachineFailed, err, "use cluster %s", profile)
+		return nil, false, wrap(fail.MachineFailed, err, "use cluster %s", profile)
 	}
 	switch state {
 	case machine.Running:
 		_, err = m.Agents.Status(ctx, m.Home.Cluster(profile).AgentSocket())
 	case machine.Paused:
 		if asleep, err = m.asleep(ctx, c); err == nil && !asleep {
-			return c, nil, false, notRunning(profile, state)
+			return nil, false, notRunning(profile, state)
 		}
 	default:
-		return c, nil, false, notRunning(profile, state)
+		return nil, false, notRunning(profile, state)
 	}
 	if err != nil {
-		return c, nil, false, fail.New(fail.ClusterNotRunning, "use cluster "+profile, "its machine is there without its agent, which has ended").
+		return nil, false, fail.New(fail.ClusterNotRunning, "use cluster "+profile, "its machine is there without its agent, which has ended").
 			WithNext("skiff start -p %s", profile)
 	}
-	return c, vm, asleep, nil
+	return vm, asleep, nil
 }
 
 // notRunning is the error of a cluster whose machine is in another state than running.
@@ -245,13 +261,13 @@ func (m *Manager) Kubectl(ctx context.Context, profile string) (tool, kubeconfig
 // Address returns the address, as of config.Cluster.IP, at which a cluster answers: one that runs, or that is asleep, which it
 // stays.
 func (m *Manager) Address(ctx context.Context, profile string) (netip.Addr, error) {
-	c, _, _, err := m.there(ctx, profile)
+	c, err := m.there(ctx, profile)
 	return c.IP(), err
 }
 
 // Published tells what of a running cluster answers on its address, and what should and does not.
 func (m *Manager) Published(ctx context.Context, profile string) ([]agent.Published, error) {
-	if _, _, _, err := m.there(ctx, profile); err != nil { // to list them is to ask nothing of the machine
+	if _, err := m.there(ctx, profile); err != nil { // to list them is to ask nothing of the machine
 		return nil, err
 	}
 	status, err := m.Agents.Status(ctx, m.Home.Cluster(profile).AgentSocket())

@@ -30,11 +30,7 @@ type StopResult struct {
 // cluster is not complete, or the options say otherwise; where it cannot be kept, the machine is powered off.
 func (m *Manager) Stop(ctx context.Context, o StopOptions, sink Sink) (StopResult, error) {
 	profile := o.Profile
-	c, err := m.Load(profile)
-	if err != nil {
-		return StopResult{}, err
-	}
-	release, err := m.lock(profile)
+	c, release, err := m.hold(profile)
 	if err != nil {
 		return StopResult{}, err
 	}
