@@ -171,16 +171,43 @@ func (m *Manager) lock(profile string) (func(), error) {
 	if err := m.Home.SecureRun(); err != nil {
 		return nil, err
 	}
-	files := m.Home.Cluster(profile)
-	release, err := store.TryLock(files.Lock(), store.Holder{Command: m.Command, PID: os.Getpid(), Since: time.Now()})
+	release, err := store.TryLock(m.Home.Cluster(profile).Lock(), m.holder())
+	return release, locked(profile, err)
+}
+
+// lockWaiting is lock that waits until other commands have let go of the cluster, for limit at most unless that is 0, and tells
+// sink so. It ends with ctx.
+func (m *Manager) lockWaiting(ctx context.Context, profile string, limit time.Duration, sink Sink) (func(), error) {
+	if err := m.Home.SecureRun(); err != nil {
+		return nil, err
+	}
+	waiting := ctx
+	if limit > 0 {
+		var cancel context.CancelFunc
+		waiting, cancel = context.WithTimeout(ctx, limit)
+		defer cancel()
+	}
+	release, err := store.Lock(waiting, m.Home.Cluster(profile).Lock(), m.holder(), func(other store.Holder) {
+		emit(sink, Event{Profile: profile, Step: StepLock, Text: fmt.Sprintf("Waiting for %s, which uses cluster %s", other, profile)}, Info)
+	})
+	if err != nil && ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	return release, locked(profile, err)
+}
+
+// holder is this process, as locks show it.
+func (m *Manager) holder() store.Holder {
+	return store.Holder{Command: m.Command, PID: os.Getpid(), Since: time.Now()}
+}
+
+// locked gives the error of a lock that was not had the words that people meet.
+func locked(profile string, err error) error {
 	if held, ok := errors.AsType[*store.HeldError](err); ok {
-		return nil, fail.New(fail.ClusterLocked, "use cluster "+profile, "it is %w", held).
+		return fail.New(fail.ClusterLocked, "use cluster "+profile, "it is %w", held).
 			WithHint("Wait until that command has ended, or end it, and run this one again.")
 	}
-	if err != nil {
-		return nil, store.NoSpace("use cluster "+profile, err)
-	}
-	return release, nil
+	return store.NoSpace("use cluster "+profile, err)
 }
 
 // Load reads the description of a cluster. None gives fail.ClusterNotFound, one that only another version of skiff can read

@@ -14,6 +14,9 @@ const (
 	Warning  Kind = "warning"
 )
 
+// StepLock is the Step of the events of a command that waits for another one to let go of the cluster.
+const StepLock = "lock"
+
 // Event is one thing that happened while a command worked. There is one stream of them for the terminal, for JSON and for
 // the log.
 type Event struct {

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/images"
@@ -25,7 +24,7 @@ type Spared struct {
 // image, none is removed then, and the error says which cluster it is. While a start installs a guest image it fails with
 // fail.ClusterLocked and removes nothing.
 func (m *Manager) Prune(dry bool) ([]Spared, error) {
-	release, err := store.TryLock(m.Home.BaseLock(), store.Holder{Command: m.Command, PID: os.Getpid(), Since: time.Now()})
+	release, err := store.TryLock(m.Home.BaseLock(), m.holder())
 	if err != nil {
 		return nil, fail.New(fail.ClusterLocked, "free disk space", "a start installs a guest image now: %w", err).WithNext("skiff prune")
 	}

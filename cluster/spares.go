@@ -489,6 +489,6 @@ func prepares(pid int) bool {
 
 // lockBuild takes the lock of those who prepare spares, or returns *store.HeldError.
 func (m *Manager) lockBuild() (release func(), err error) {
-	release, err = store.TryLock(m.Home.SpareLock(), store.Holder{Command: m.Command, PID: os.Getpid(), Since: time.Now()})
+	release, err = store.TryLock(m.Home.SpareLock(), m.holder())
 	return release, store.NoSpace("prepare a warm spare", err)
 }

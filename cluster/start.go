@@ -54,6 +54,9 @@ type StartOptions struct {
 	NoWait          bool          // do not wait until the cluster is usable
 	NoSpare         bool          // do not take a warm spare
 	WaitTimeout     time.Duration // limit of the waits; 0: none
+	// Again, when not nil, gives Wanted once more when other commands are kept from the cluster: what it means can depend on
+	// whether the cluster exists, and one that was waited for may have made it or deleted it.
+	Again func() (Wanted, error)
 }
 
 // Started is what start has to say at its end.
@@ -64,13 +67,13 @@ type Started struct {
 }
 
 // Start brings a cluster to where it is usable: it looks, plans and does what is missing. On a healthy cluster that is
-// nothing. What a failed or interrupted run had made is taken back, unless the next run can go on with it.
+// nothing. While another command has the cluster's lock it waits, and says so. What a failed or interrupted run had made is taken back, unless the next run can go on with it.
 func (m *Manager) Start(ctx context.Context, o StartOptions, sink Sink) (Started, error) {
 	if err := config.ValidateProfile(o.Profile); err != nil {
 		return Started{}, err
 	}
 	if !o.DryRun {
-		release, err := m.lock(o.Profile)
+		release, err := m.lockWaiting(ctx, o.Profile, o.WaitTimeout, sink)
 		if err != nil {
 			return Started{}, err
 		}
@@ -80,6 +83,11 @@ func (m *Manager) Start(ctx context.Context, o StartOptions, sink Sink) (Started
 			}
 			release()
 		}()
+		if o.Again != nil {
+			if o.Wanted, err = o.Again(); err != nil {
+				return Started{}, err
+			}
+		}
 		m.sweepSpares(ctx, sink)
 	}
 	c, stored, err := m.settle(ctx, o)

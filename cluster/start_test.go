@@ -503,7 +503,12 @@ func TestLocked(t *testing.T) {
 	w.must(err)
 	defer release()
 	for name, do := range map[string]func() error{
-		"start": func() error { _, err := w.Start(t.Context(), w.options(), nil); return err },
+		"start": func() error {
+			o := w.options()
+			o.WaitTimeout = time.Millisecond
+			_, err := w.Start(t.Context(), o, nil)
+			return err
+		},
 		"stop":  func() error { _, err := w.Stop(t.Context(), cluster.StopOptions{Profile: "dev"}, nil); return err },
 		"delete": func() error {
 			_, err := w.Delete(t.Context(), cluster.DeleteOptions{Profile: "dev", Force: true}, nil)

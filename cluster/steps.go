@@ -78,9 +78,12 @@ func (s *start) image() Step {
 		ID: "image", Text: "Install the guest image (Kubernetes " + s.config.KubernetesVersion + ")",
 		Why: s.why("no cluster on this host has used it yet", "it is gone, or not whole any more"),
 		Do: func(ctx context.Context, report Report) error {
-			release, err := store.TryLock(s.Home.BaseLock(), store.Holder{Command: s.Command, PID: os.Getpid(), Since: time.Now()})
+			// Another cluster's first start may be installing the very same.
+			release, err := store.Lock(ctx, s.Home.BaseLock(), s.holder(), func(other store.Holder) {
+				emit(s.sink, Event{Profile: s.config.Profile, Step: "image", Text: fmt.Sprintf("Waiting for %s, which uses the guest images", other)}, Info)
+			})
 			if err != nil {
-				return fail.New(fail.ClusterLocked, "install the guest image", "another start installs it now: %w", err)
+				return store.NoSpace("install the guest image", err)
 			}
 			defer release()
 			if err := images.Sweep(s.Home.BaseImage(s.config.Image)); err != nil {

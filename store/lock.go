@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -58,6 +59,33 @@ func TryLock(path string, holder Holder) (release func(), err error) {
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
 	return func() { _ = lock.Unlock() }, nil
+}
+
+// lockTick is how often Lock tries again: the blocking call of the system cannot be cancelled.
+const lockTick = 50 * time.Millisecond
+
+// Lock is TryLock that waits as long as another process holds the lock. waits is told who that is, and again when it becomes
+// another. When ctx ends first, it returns the *HeldError joined with ctx's error.
+func Lock(ctx context.Context, path string, holder Holder, waits func(Holder)) (release func(), err error) {
+	ticker := time.NewTicker(lockTick)
+	defer ticker.Stop()
+	var told *Holder
+	for {
+		release, err := TryLock(path, holder)
+		held, ok := errors.AsType[*HeldError](err)
+		if !ok {
+			return release, err
+		}
+		if told == nil || *told != held.Holder {
+			told = &held.Holder
+			waits(held.Holder)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(held, ctx.Err())
+		case <-ticker.C:
+		}
+	}
 }
 
 // readHolder reads who holds the lock; the zero Holder when that cannot be told.

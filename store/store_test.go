@@ -1,12 +1,14 @@
 package store_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -304,6 +306,36 @@ func TestLock(t *testing.T) {
 		t.Fatalf("TryLock after release: %v", err)
 	}
 	release()
+}
+
+// TestLockWaits: Lock says whom it waits for, gets the lock once that one lets go, and can be cancelled.
+func TestLockWaits(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "x.lock")
+	first, err := store.TryLock(path, store.Holder{Command: "first", PID: 7})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	if _, err := store.Lock(ctx, path, store.Holder{Command: "hasty"}, func(store.Holder) { cancel() }); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), `held by "first"`) {
+		t.Errorf("cancelled while it waits: got error %v, want the holder and the cancellation", err)
+	}
+	var waited []string
+	second, err := store.Lock(t.Context(), path, store.Holder{Command: "second"}, func(holder store.Holder) {
+		waited = append(waited, holder.Command)
+		first()
+	})
+	if err != nil {
+		t.Fatalf("Lock after the release: %v", err)
+	}
+	defer second()
+	if !slices.Equal(waited, []string{"first"}) {
+		t.Errorf("got told of %q, want of the first alone", waited)
+	}
+	_, err = store.TryLock(path, store.Holder{})
+	if held, ok := errors.AsType[*store.HeldError](err); !ok || held.Holder.Command != "second" {
+		t.Errorf("TryLock: got error %v, want it held by the second", err)
+	}
 }
 
 // TestLockOfKilled: a lock must end with its process, however that ends.

@@ -102,7 +102,9 @@ func (a *app) runStart(cmd *cobra.Command) error {
 	defer log.close()
 	sink := a.sink(cmd.Context())
 	started, err := manager.Start(cmd.Context(), options, func(e cluster.Event) {
-		log.write(e)
+		if e.Step != cluster.StepLock { // until the lock is had, the folder of logs is another command's
+			log.write(e)
+		}
 		sink(e)
 	})
 	if err != nil {
@@ -124,8 +126,12 @@ func (a *app) startOptions(cmd *cobra.Command, manager *cluster.Manager) (cluste
 	if err := config.ValidateProfile(options.Profile); err != nil {
 		return options, err
 	}
-	_, err := os.Lstat(a.home.Cluster(options.Profile).File())
-	if options.Wanted, err = a.wanted(cmd, manager, err == nil); err != nil {
+	options.Again = func() (cluster.Wanted, error) {
+		_, err := os.Lstat(a.home.Cluster(options.Profile).File())
+		return a.wanted(cmd, manager, err == nil)
+	}
+	var err error
+	if options.Wanted, err = options.Again(); err != nil {
 		return options, err
 	}
 	options.NoWait, err = noWait(s.list("wait"))
