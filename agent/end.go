@@ -63,6 +63,21 @@ func processesOf(ctx context.Context, configFile string, do func(id int) error) 
 	return nil
 }
 
+// Runs reports whether the agent that was started with configFile runs, also one that nobody can reach because its sockets are gone
+// or it does not answer.
+func Runs(ctx context.Context, configFile string) (bool, error) {
+	all, err := processes.List(ctx)
+	if err != nil {
+		return false, fmt.Errorf("look for the agent: %w", err)
+	}
+	for _, words := range all {
+		if serves(words, configFile) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
 // serves reports whether arguments are those that Spawn gives to an agent. Not every system tells words from blanks within
 // them, so the whole line is compared.
 func serves(words []string, configFile string) bool {

@@ -12,8 +12,8 @@ import (
 func TestFree(t *testing.T) {
 	t.Parallel()
 	address := netip.MustParseAddr("127.77.251.1")
-	for _, port := range []int{sshPort, apiPort} {
-		listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", net.JoinHostPort(address.String(), strconv.Itoa(port)))
+	for _, port := range []uint16{sshPort, apiPort} {
+		listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", net.JoinHostPort(address.String(), strconv.Itoa(int(port))))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -65,6 +65,8 @@ type Agents interface {
 	Status(ctx context.Context, socket string) (agent.Status, error)
 	// Gone reports whether the agent behind socket has ended.
 	Gone(ctx context.Context, socket string) bool
+	// Runs reports whether the agent that was started with configFile runs, also one that answers nobody.
+	Runs(ctx context.Context, configFile string) (bool, error)
 	// Watch makes the agent publish the Services of the cluster that kubeconfig names.
 	Watch(ctx context.Context, socket string, kubeconfig []byte) error
 	// Published returns once the Services that the agent watches have their ports.

@@ -28,6 +28,11 @@ func (LiveAgents) Status(ctx context.Context, socket string) (agent.Status, erro
 // Gone implements Agents.
 func (LiveAgents) Gone(ctx context.Context, socket string) bool { return agent.Dial(socket).Gone(ctx) }
 
+// Runs implements Agents.
+func (LiveAgents) Runs(ctx context.Context, configFile string) (bool, error) {
+	return agent.Runs(ctx, configFile)
+}
+
 // Watch implements Agents.
 func (LiveAgents) Watch(ctx context.Context, socket string, kubeconfig []byte) error {
 	return agent.Dial(socket).WatchKubernetes(ctx, kubeconfig)

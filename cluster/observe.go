@@ -29,6 +29,8 @@ type observed struct {
 	suspends   bool            // its memory can be kept
 	joined     netip.Prefix    // the machine's address in a network of the host, where the cluster's file lacks it
 	agent      *agent.Status   // nil when no agent answers
+	refuge     netip.Addr      // where the cluster moves, as another process holds its address; else the zero Addr
+	held       netip.AddrPort  // what that process holds
 	usable     error           // nil when the API server and the node are ready; asked only of a running machine
 	kubeconfig kubeconfig.Seen // what the user's kubeconfig has of it
 	enabled    map[string]bool
@@ -73,6 +75,8 @@ func (m *Manager) observe(ctx context.Context, c config.Cluster, exists bool) (o
 	files := m.Home.Cluster(c.Profile)
 	if status, err := m.Agents.Status(ctx, files.AgentSocket()); err == nil {
 		seen.agent = &status
+	} else if seen.refuge, seen.held, err = m.refuge(ctx, c); err != nil {
+		return seen, err
 	}
 	if seen.machine == machine.Running && seen.agent == nil {
 		seen.usable = errNoAgent

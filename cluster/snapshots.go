@@ -245,11 +245,20 @@ func (m *Manager) RestoreSnapshot(ctx context.Context, o RestoreOptions, sink Si
 		Manager: m, config: then, stored: &now, files: m.Home.Cluster(o.Profile), sink: sink,
 		options: StartOptions{Profile: o.Profile, WaitTimeout: o.WaitTimeout},
 	}
-	plan := run.restorePlan(found)
-	if o.DryRun {
-		return Started{Plan: plan, Config: then}, nil
+	if _, silent := m.Agents.Status(ctx, run.files.AgentSocket()); silent != nil && found.Running { // one that answers holds the address
+		if run.seen.refuge, run.seen.held, err = m.refuge(ctx, now); err != nil {
+			return Started{}, err
+		}
+		if run.seen.refuge.IsValid() {
+			run.config.Address = run.seen.refuge
+		}
 	}
-	return Started{Plan: plan, Config: then}, onward(Apply(ctx, plan, run.keep, sink), o.Profile)
+	plan := run.restorePlan(found, n.Config)
+	if o.DryRun {
+		return Started{Plan: plan, Config: run.config}, nil
+	}
+	err = Apply(ctx, plan, run.keep, sink)
+	return Started{Plan: plan, Config: run.config}, onward(err, o.Profile)
 }
 
 // unfit is the error of a snapshot that cannot be restored. Nobody is told to delete one that is whole.
@@ -261,9 +270,13 @@ func unfit(o RestoreOptions, err error) error {
 	return mismatch.WithNext("skiff snapshot delete -p %s %s", o.Profile, o.Name)
 }
 
-// restorePlan goes back, and on from there where the cluster ran.
-func (s *start) restorePlan(snapshot drivers.Snapshot) Plan {
-	plan := Plan{Profile: s.config.Profile, Steps: []Step{s.restore(snapshot)}}
+// restorePlan goes back, and on from there where the cluster ran. saved is the cluster as the snapshot knows it.
+func (s *start) restorePlan(snapshot drivers.Snapshot, saved config.Cluster) Plan {
+	plan := Plan{Profile: s.config.Profile}
+	if s.readdressed() {
+		plan.Steps = append(plan.Steps, s.readdress())
+	}
+	plan.Steps = append(plan.Steps, s.restore(snapshot))
 	if !snapshot.Running {
 		return plan
 	}
@@ -272,7 +285,18 @@ func (s *start) restorePlan(snapshot drivers.Snapshot) Plan {
 	if !s.config.Provisioned {
 		plan.Steps = append(plan.Steps, s.kubernetes())
 	}
-	plan.Steps = append(plan.Steps, s.services(), s.wait())
+	plan.Steps = append(plan.Steps, s.services())
+	if s.readdressed() {
+		plan.Steps = append(plan.Steps, s.context())
+	}
+	plan.Steps = append(plan.Steps, s.wait())
+	if saved.Address != s.config.Address { // which addons tell those who ask where they answer
+		for _, addon := range s.config.Addons {
+			step := s.addon(addon)
+			step.Why = "the snapshot was saved at another address"
+			plan.Steps = append(plan.Steps, step)
+		}
+	}
 	if s.large() { // the disk of the snapshot may be smaller than the cluster's is by now
 		plan.Steps = append(plan.Steps, s.grow())
 	}

@@ -118,6 +118,9 @@ func (m *Manager) Start(ctx context.Context, o StartOptions, sink Sink) (Started
 	if run.seen.joined.IsValid() { // a start was cut off between making the machine and noting its address
 		run.config.NetworkAddress = run.seen.joined
 	}
+	if run.seen.refuge.IsValid() {
+		run.config.Address = run.seen.refuge
+	}
 	if !exists && !o.NoSpare {
 		found, release, err := m.reserve(ctx, c, o.DryRun, sink)
 		if err != nil {

@@ -509,7 +509,7 @@ func TestLocked(t *testing.T) {
 			_, err := w.Start(t.Context(), o, nil)
 			return err
 		},
-		"stop":  func() error { _, err := w.Stop(t.Context(), cluster.StopOptions{Profile: "dev"}, nil); return err },
+		"stop": func() error { _, err := w.Stop(t.Context(), cluster.StopOptions{Profile: "dev"}, nil); return err },
 		"delete": func() error {
 			_, err := w.Delete(t.Context(), cluster.DeleteOptions{Profile: "dev", Force: true}, nil)
 			return err

@@ -38,6 +38,7 @@ func (s *start) plan() Plan {
 	works := !boots && !resumes && s.config.Provisioned && s.seen.usable == nil
 
 	add(!s.seen.image, s.image())
+	add(s.readdressed(), s.readdress())
 	if takes {
 		plan.Steps = append(plan.Steps, s.take())
 	}
@@ -55,7 +56,7 @@ func (s *start) plan() Plan {
 	watched := !boots && !rekeyed && s.seen.agent != nil && s.seen.agent.Watching
 	add(!watched, s.services())
 	add(s.seen.agent != nil && !rekeyed && s.told() != s.config.AutoPause.Duration(), s.autoPause())
-	add(s.wantsContext(), s.context())
+	add(s.wantsContext() || s.readdressed(), s.context())
 	lacking := slices.DeleteFunc(slices.Clone(s.config.Addons), func(addon string) bool { return s.seen.enabled[addon] })
 	add((!works || !watched) && !s.options.NoWait, s.wait(lacking...))
 	add(larger && resumes, s.grow())
@@ -172,6 +173,9 @@ func (s *start) agent() Step {
 			ctx, cancel := context.WithTimeout(ctx, agentStart)
 			defer cancel()
 			err := s.Agents.Start(ctx, s.files.AgentConfig(), s.agentConfig(s.config))
+			if fail.Is(err, fail.PortInUse) && s.claimAgain() {
+				err = s.Agents.Start(ctx, s.files.AgentConfig(), s.agentConfig(s.config))
+			}
 			return wrap(fail.AgentFailed, err, "start cluster %s: start its agent", s.config.Profile)
 		},
 		Undo: func(ctx context.Context) error {
@@ -328,9 +332,13 @@ func (s *start) wantsContext() bool {
 }
 
 func (s *start) context() Step {
+	why := s.why("the cluster is new", "it is not there, or not the current one")
+	if s.readdressed() {
+		why = "the cluster's address changes"
+	}
 	return Step{
 		ID: "kubeconfig", Text: fmt.Sprintf("Add context %q to the kubeconfig", s.config.Profile),
-		Why: s.why("the cluster is new", "it is not there, or not the current one"),
+		Why: why,
 		Do: func(ctx context.Context, _ Report) error {
 			own, err := os.ReadFile(s.files.Kubeconfig())
 			if err != nil {

@@ -148,6 +148,15 @@ func TestReuseAndRenewal(t *testing.T) {
 	if got := mustPKI(t, dir, renamed, now).Renewed; !slices.Equal(got, []string{"apiserver"}) {
 		t.Errorf("another name: got %v made anew, want the API server's only", got)
 	}
+	moved := config
+	moved.HostAddress = netip.MustParseAddr("127.77.99.1")
+	at := mustPKI(t, dir, moved, now)
+	if !slices.Equal(at.Renewed, []string{"apiserver"}) || string(at.ca()) != string(first.ca()) || !strings.Contains(string(at.Kubeconfig()), "https://127.77.99.1:6443") {
+		t.Errorf("another address: got %v made anew, want the API server's only, and a kubeconfig with the address:\n%s", at.Renewed, at.Kubeconfig())
+	}
+	if at.Fingerprint() == first.Fingerprint() {
+		t.Error("another address: the machine is not told of the new certificate")
+	}
 	later := now.Add(config.CertificateLife - 20*24*time.Hour)
 	late := mustPKI(t, dir, config, later)
 	if slices.Contains(late.Renewed, "ca") || slices.Contains(late.Renewed, "sa") || len(late.Renewed) != 15 {

@@ -17,9 +17,9 @@ const (
 	bound     = "07"
 )
 
-// holder names the process that listens at address, such as "nginx (process 123)"; empty when it cannot be found, as of
+// Holder names the process that listens at address, such as "nginx (process 123)"; empty when it cannot be found, as of
 // another user's.
-func holder(protocol Protocol, address netip.AddrPort) string {
+func Holder(protocol Protocol, address netip.AddrPort) string {
 	for _, table := range []string{string(protocol), string(protocol) + "6"} {
 		if inode := socketInode("/proc/net/"+table, protocol, address); inode != "" {
 			return ownerOf("socket:[" + inode + "]")

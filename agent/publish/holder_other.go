@@ -4,5 +4,5 @@ package publish
 
 import "net/netip"
 
-// holder is not known here: only Linux lists the sockets of processes in files.
-func holder(Protocol, netip.AddrPort) string { return "" }
+// Holder is not known here: only Linux lists the sockets of processes in files.
+func Holder(Protocol, netip.AddrPort) string { return "" }

@@ -90,7 +90,7 @@ func (p *Publisher) holder(one *port) string {
 			return other.owner()
 		}
 	}
-	if process := holder(one.Protocol, one.host); process != "" {
+	if process := Holder(one.Protocol, one.host); process != "" {
 		return process
 	}
 	return "another process"

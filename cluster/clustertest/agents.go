@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -23,6 +24,8 @@ type Agents struct {
 	Faults Faults
 	// Health is what every agent says of its guest.
 	Health agent.Health
+	// Lost are the configuration files of agents that run and whose sockets are gone.
+	Lost []string
 	// Woken, when not nil, is what an agent does to wake its machine.
 	Woken func(ctx context.Context) error
 }
@@ -73,6 +76,11 @@ func (a Agents) write(socket string, status agent.Status) error {
 func (a Agents) Gone(_ context.Context, socket string) bool {
 	_, err := os.Stat(socket)
 	return errors.Is(err, fs.ErrNotExist)
+}
+
+// Runs implements cluster.Agents.
+func (a Agents) Runs(_ context.Context, configFile string) (bool, error) {
+	return slices.Contains(a.Lost, configFile), nil
 }
 
 // Status implements cluster.Agents.
