@@ -40,6 +40,9 @@ func (m *Manager) Unpause(ctx context.Context, profile string, sink Sink) (unpau
 			return err
 		}
 		err := rouse(ctx, m.Kubernetes, vm, c, func(string, int64, int64) {})
+		if pauser, ok := vm.(drivers.Pauser); ok && (fail.Is(err, fail.ClockWrong) || fail.Is(err, fail.StateCorrupt)) {
+			return errors.Join(err, m.tell(ctx, c.Config, 0), pauser.Pause(ctx)) // so that unpause sets its clock, once what is wrong on this host is right
+		}
 		if err != nil {
 			return wrap(fail.MachineFailed, err, "set the clock of cluster %s", profile)
 		}

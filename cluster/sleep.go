@@ -10,6 +10,7 @@ import (
 	"github.com/skiff-k8s/skiff/drivers"
 	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/machine"
+	"github.com/skiff-k8s/skiff/provision"
 )
 
 // Hands are the agent's on the machine of its cluster: with them it pauses a machine of which nobody asks anything, and wakes
@@ -48,7 +49,8 @@ func (h Hands) Freeze(ctx context.Context) (frozen bool, err error) {
 	return true, nil
 }
 
-// Thaw implements sleep.Machine.
+// Thaw implements sleep.Machine. Where the host's clock cannot be right, the machine stays paused, as its certificates would be
+// refused.
 func (h Hands) Thaw(ctx context.Context) error {
 	vm, pauser, err := h.pauser()
 	if err != nil {
@@ -57,6 +59,9 @@ func (h Hands) Thaw(ctx context.Context) error {
 	// One that goes on already is not waited for: whoever let it go on, such as to power it off, may have its lock.
 	if state, err := vm.State(ctx); err == nil && state == machine.Running {
 		return nil
+	}
+	if err := provision.CheckClock(h.Profile, h.Home.Cluster(h.Profile).PKI(), time.Now()); err != nil {
+		return err
 	}
 	return pauser.Unpause(ctx)
 }

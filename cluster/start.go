@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/skiff-k8s/skiff/drivers"
 	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/images"
+	"github.com/skiff-k8s/skiff/internal/host"
 	"github.com/skiff-k8s/skiff/machine"
 	"github.com/skiff-k8s/skiff/provision"
 	"github.com/skiff-k8s/skiff/provision/kubeconfig"
@@ -98,6 +100,9 @@ func (m *Manager) Start(ctx context.Context, o StartOptions, sink Sink) (Started
 	if err := kubeconfig.Check(m.Kubeconfig); err != nil {
 		return Started{}, err
 	}
+	if err := m.checkClock(c, time.Now(), sink); err != nil {
+		return Started{}, err
+	}
 	if err := m.free(o.Profile, exists); err != nil {
 		return Started{}, err
 	}
@@ -106,8 +111,8 @@ func (m *Manager) Start(ctx context.Context, o StartOptions, sink Sink) (Started
 			return Started{}, err
 		}
 	}
-	if exists {
-		if err := m.checkKeys(ctx, c, o.DryRun); err != nil {
+	if exists && !o.DryRun {
+		if err := m.mendKubeconfig(ctx, c); err != nil {
 			return Started{}, err
 		}
 	}
@@ -128,6 +133,9 @@ func (m *Manager) Start(ctx context.Context, o StartOptions, sink Sink) (Started
 		}
 		defer release()
 		if found != nil {
+			if err := provision.CheckClock(o.Profile, m.Home.Spares().Cluster(found.name).PKI(), time.Now()); err != nil {
+				return Started{}, err
+			}
 			run.useSpare(found)
 		}
 	}
@@ -140,18 +148,27 @@ func (m *Manager) Start(ctx context.Context, o StartOptions, sink Sink) (Started
 	return Started{Plan: plan, Config: run.config, Created: !exists}, onward(err, o.Profile)
 }
 
-// checkKeys refuses a clock that cannot be right, before the saved memory is touched, which it must not cost. Unless dryRun, it
-// sees to the cluster's own kubeconfig.
-func (m *Manager) checkKeys(ctx context.Context, c config.Cluster, dryRun bool) error {
+// checkClock refuses a clock that cannot be right, before anything is made with it and before the saved memory is touched, which it
+// must not cost. One that is behind skiff's files is a warning: the clock may have been wrong when they were written.
+func (m *Manager) checkClock(c config.Cluster, now time.Time, sink Sink) error {
+	if why := host.ClockImpossible(now); why != "" {
+		return fail.New(fail.ClockWrong, "start cluster "+c.Profile, "%s", strings.TrimSuffix(why, ".")).
+			WithHint("Nothing was changed. Set the clock, and run the command again.").WithNext("%s", host.SetClock())
+	}
+	files := m.Home.Cluster(c.Profile)
 	if c.Provisioned {
-		if err := provision.CheckClock(c.Profile, m.Home.Cluster(c.Profile).PKI(), time.Now()); err != nil {
+		if err := provision.CheckClock(c.Profile, files.PKI(), now); err != nil {
 			return err
 		}
 	}
-	if dryRun {
-		return nil
+	dated := []string{filepath.Join(m.Built, images.ManifestName), files.File()}
+	if c.Image != "" {
+		dated = append(dated, filepath.Join(m.Home.BaseImage(c.Image), images.ManifestName))
 	}
-	return m.mendKubeconfig(ctx, c)
+	if why := host.ClockBehind(now, dated); why != "" {
+		emit(sink, Event{Profile: c.Profile, Text: strings.TrimSuffix(why, ".") + "; if it is wrong, " + host.SetClock() + " sets it"}, Warning)
+	}
+	return nil
 }
 
 // onward names the next command where an error of machine or agent names none: the next start takes what was left and goes on.

@@ -151,7 +151,7 @@ func (s *start) resume(moved bool) Step {
 				}
 			}
 			err = s.wake(ctx, report)
-			if err == nil || ctx.Err() != nil || fail.Is(err, fail.StateNewer) { // that version resumes it
+			if err == nil || ctx.Err() != nil || s.refused(err) {
 				return err
 			}
 			if errors.Is(err, errCutOff) { // the memory is as good as it was
@@ -160,8 +160,11 @@ func (s *start) resume(moved bool) Step {
 			return s.cold(ctx, report, err)
 		},
 		Undo: func(ctx context.Context) error {
-			if s.stored == nil || s.seen.machine == machine.Paused || s.vm == nil {
+			if s.stored == nil || s.vm == nil {
 				return nil // taking a spare is taken back as a whole
+			}
+			if s.seen.machine == machine.Paused && !moved {
+				return s.pauseAgain(ctx)
 			}
 			if suspender, ok := s.vm.(drivers.Suspender); ok {
 				emit(s.sink, Event{Profile: s.config.Profile, Step: "resume", Text: "Suspend machine " + s.config.Profile + ", as it was before"}, Info)
@@ -172,6 +175,27 @@ func (s *start) resume(moved bool) Step {
 			return s.stopAgain(ctx)
 		},
 	}
+}
+
+// refused reports whether err is about this host, and the machine's memory is as good as it was: a clock that is wrong, keys
+// that are damaged here and on the machine, or a skiff that is older than the memory. The memory is saved again then, for the start that follows the repair. Of a warm
+// spare nobody misses anything, so one with damaged keys is replaced.
+func (s *start) refused(err error) bool {
+	return fail.Is(err, fail.ClockWrong) || fail.Is(err, fail.StateNewer) || s.spare == nil && fail.Is(err, fail.StateCorrupt)
+}
+
+// pauseAgain pauses a machine that was paused before. It must not run on: its clock may not have been set. Nor does its agent wake
+// it any more, as after Pause: callers would wait for a machine that the agent takes for awake.
+func (s *start) pauseAgain(ctx context.Context) error {
+	pauser, ok := s.vm.(drivers.Pauser)
+	if !ok {
+		return nil
+	}
+	emit(s.sink, Event{Profile: s.config.Profile, Step: "resume", Text: "Pause machine " + s.config.Profile + ", as it was before"}, Info)
+	if err := s.tell(ctx, s.config, 0); err != nil {
+		return err
+	}
+	return pauser.Pause(ctx)
 }
 
 // wake lets the machine go on, and sets right what it missed, its clock before all else.
@@ -246,7 +270,7 @@ func (s *start) awake(ctx context.Context, vm machine.Machine, report Report) er
 		}
 		return s.Kubernetes.Wait(ctx, vm, s.target(s.config), report)
 	})
-	if err == nil || ctx.Err() != nil {
+	if err == nil || ctx.Err() != nil || s.refused(err) {
 		return err
 	}
 	if errors.Is(err, errCutOff) { // the memory is as good as it was

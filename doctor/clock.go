@@ -15,9 +15,6 @@ import (
 	"github.com/skiff-k8s/skiff/store"
 )
 
-// tolerance is how far the clock may be behind a file of skiff's: file systems and network time move it a little.
-const tolerance = time.Minute
-
 // soon is how long before their end certificates are worth a word.
 const soon = 30 * 24 * time.Hour
 
@@ -26,14 +23,9 @@ const soon = 30 * 24 * time.Hour
 // network's time is a warning: on some hosts the hypervisor does so unseen.
 func (h Host) clock(context.Context) []Finding {
 	now := h.Now()
-	if beginnings := time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC); now.Before(beginnings) {
-		return []Finding{failure(host.SetClock(), "The clock says %s, which is before skiff was written; certificates and downloads will be refused.", now.Format(time.DateTime))}
-	}
-	for _, path := range h.dated() {
-		info, err := os.Stat(path)
-		if err == nil && info.ModTime().Sub(now) > tolerance {
-			return []Finding{failure(host.SetClock(), "The clock says %s, and %s was written at %s: it was set back, or was wrong then.",
-				now.Format(time.DateTime), path, info.ModTime().In(now.Location()).Format(time.DateTime))}
+	for _, why := range []string{host.ClockImpossible(now), host.ClockBehind(now, h.dated())} {
+		if why != "" {
+			return []Finding{failure(host.SetClock(), "%s", why)}
 		}
 	}
 	var findings []Finding

@@ -119,7 +119,7 @@ func Table() []Kind {
 		{MachineReadOnly, CodeHost, "The machine's file systems cannot be written to.", "Mount them for writing, and see in its journal why they are not; nothing was changed."},
 		{MachineUnsuitable, CodeHost, "The machine lacks what Kubernetes or skiff needs.", "The message says what; nothing was changed on the machine."},
 		{HomeUnusable, CodeHost, "The folder of skiff's files is none, or cannot be read or written.", "Mend its owner and mode, or let SKIFF_HOME name another folder."},
-		{ClockWrong, CodeHost, "The clock of this computer says a time at which the cluster's certificates are not valid.", "Set the clock and run the command again; nothing was changed."},
+		{ClockWrong, CodeHost, "The clock of this computer cannot be right: the cluster's certificates are not valid at that time, or skiff did not exist yet.", "Set the clock and run the command again; nothing was changed."},
 		{KubeconfigUnreadable, CodeHost, "The kubeconfig exists and cannot be read or parsed.", "Mend the file or set KUBECONFIG to another; it was not changed."},
 		{KubeconfigNotWritable, CodeHost, "The kubeconfig cannot be written.", "Mend owner and mode of the file; nothing was changed."},
 		{OutputFailed, CodeHost, "What the command prints could not be written.", "See that there is room where it goes; the command itself did its work."},
