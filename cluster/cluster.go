@@ -126,6 +126,8 @@ type Target struct {
 	// Tuning, which may be nil for hardware, asks the driver what executes the cluster's machine. The first answer on a host may take
 	// some seconds.
 	Tuning func(ctx context.Context) tuning.Plan
+	// Stalled, which may be nil, is told what a wait without progress waits for, and why that does not come.
+	Stalled func(text string)
 }
 
 // target returns what Kubernetes is to know of a cluster.

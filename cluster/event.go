@@ -7,6 +7,7 @@ type Kind string
 const (
 	Began    Kind = "began"
 	Progress Kind = "progress" // Text is what the step does now; Done of Total bytes when Total is not zero
+	Waiting  Kind = "waiting"  // the step that runs waits, without progress; Text says for what, and why as far as known
 	Ended    Kind = "ended"
 	Failed   Kind = "failed"
 	Undone   Kind = "undone" // a step of a run that failed was taken back

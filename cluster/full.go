@@ -26,7 +26,7 @@ const (
 func guestFull(ctx context.Context, vm machine.Machine, c config.Cluster, err error) error {
 	known, ok := errors.AsType[*fail.Error](err)
 	refused := []fail.ID{fail.WaitTimeout, fail.AddonFailed}
-	if !ok || vm == nil || !slices.Contains(append(refused, fail.KubeadmFailed, fail.ProvisionFailed, fail.ImageRefused), known.ID) {
+	if !ok || vm == nil || !slices.Contains(append(refused, fail.NodeFailed, fail.KubeadmFailed, fail.ProvisionFailed, fail.ImageRefused), known.ID) {
 		return err
 	}
 	percent := int64(fullPercent)
@@ -34,7 +34,7 @@ func guestFull(ctx context.Context, vm machine.Machine, c config.Cluster, err er
 		percent = evictPercent
 	}
 	// A command that failed may have taken away what filled the disk. These are the words of errno(3) for ENOSPC.
-	said := strings.Contains(strings.ToLower(known.Output), "no space left on device")
+	said := strings.Contains(strings.ToLower(known.Error()+known.Output), "no space left on device")
 	ctx, cancel := context.WithTimeout(ctx, dfLimit)
 	defer cancel()
 	free, size, unknown := provision.DiskSpace(ctx, vm)

@@ -40,6 +40,7 @@ var _ Kubernetes = LiveKubernetes{}
 func (LiveKubernetes) config(c Target) (provision.Config, error) {
 	config := provision.NewConfig(c.Config.Profile, c.Config.Address)
 	config.KubernetesVersion, config.Provisioned = c.Config.KubernetesVersion, c.Config.Provisioned
+	config.Offline, config.Stalled = c.Config.Offline, c.Stalled
 	config.CertificateLife = cmp.Or(c.Config.CertExpiration.Duration(), config.CertificateLife)
 	if c.Config.SSH != nil {
 		config.NodeAddress = c.Config.SSH.Node
@@ -180,19 +181,19 @@ func (l LiveKubernetes) Awake(c Target, line string) (awake, current bool) {
 
 // Wait implements Kubernetes.
 func (l LiveKubernetes) Wait(ctx context.Context, m machine.Runner, c Target, report Report) error {
-	return l.wait(ctx, c, report, func(config provision.Config, client kubernetes.Interface) []provision.Condition {
+	return l.wait(ctx, m, c, report, func(config provision.Config, client kubernetes.Interface) []provision.Condition {
 		return provision.Ready(m, config, client)
 	})
 }
 
 // WaitAgain implements Kubernetes.
 func (l LiveKubernetes) WaitAgain(ctx context.Context, c Target, next Heard, report Report) error {
-	return l.wait(ctx, c, report, func(config provision.Config, client kubernetes.Interface) []provision.Condition {
+	return l.wait(ctx, nil, c, report, func(config provision.Config, client kubernetes.Interface) []provision.Condition {
 		return provision.ReadyAgain(config, client, func(ctx context.Context) error { return next(ctx, provision.DNSAnswers) })
 	})
 }
 
-func (l LiveKubernetes) wait(ctx context.Context, c Target, report Report, conditions func(provision.Config, kubernetes.Interface) []provision.Condition) error {
+func (l LiveKubernetes) wait(ctx context.Context, m machine.Runner, c Target, report Report, conditions func(provision.Config, kubernetes.Interface) []provision.Condition) error {
 	config, pki, err := l.pki(c)
 	if err != nil {
 		return err
@@ -201,7 +202,7 @@ func (l LiveKubernetes) wait(ctx context.Context, c Target, report Report, condi
 	if err != nil {
 		return err
 	}
-	return provision.Wait(ctx, c.Config.Profile, conditions(config, client), func(met provision.Condition) {
+	return provision.Wait(ctx, config, m, conditions(config, client), func(met provision.Condition) {
 		report(met.String()+": yes", 0, 0)
 	})
 }

@@ -205,8 +205,8 @@ func (m *Manager) settle(ctx context.Context, o StartOptions) (c config.Cluster,
 	set(&c.CertExpiration, (*config.Duration)(o.Wanted.CertExpiration))
 	c.APIServerNames = union(c.APIServerNames, o.Wanted.APIServerNames)
 	c.APIServerIPs = union(c.APIServerIPs, o.Wanted.APIServerIPs)
-	c.ExtraConfig = union(c.ExtraConfig, o.Wanted.ExtraConfig)
-	c.FeatureGates = union(c.FeatureGates, o.Wanted.FeatureGates)
+	c.ExtraConfig = settings(stored, c.ExtraConfig, o.Wanted.ExtraConfig)
+	c.FeatureGates = settings(stored, c.FeatureGates, o.Wanted.FeatureGates)
 	c.Addons = union(c.Addons, o.Wanted.Addons)
 	sized := c
 	sized.SSH = cmp.Or(c.SSH, o.Wanted.SSH) // which is not of this host's memory and processors
@@ -364,6 +364,14 @@ func set[T any](field *T, wanted *T) {
 	}
 }
 
+// settings are those of components: of a cluster that has not come up yet, whoever names some corrects them.
+func settings(stored *config.Cluster, have, wanted []string) []string {
+	if stored != nil && !stored.Provisioned && len(wanted) > 0 {
+		return wanted
+	}
+	return union(have, wanted)
+}
+
 // union returns both without repetitions, in order of first appearance.
 func union(have, more []string) []string {
 	for _, one := range more {
@@ -394,17 +402,20 @@ type start struct {
 func (s *start) target(c config.Cluster) Target {
 	target := s.Manager.target(c)
 	target.Warn = func(text string) { s.warn("kubernetes", "%s", text) }
+	target.Stalled = func(text string) {
+		emit(s.sink, Event{Profile: s.config.Profile, Step: "kubernetes", Text: text}, Waiting)
+	}
 	return target
 }
 
 // keep says after which errors a run leaves what it made, so that the next run goes on: those where the cluster is up and only
-// needs more time, an addon does not come, its disk is full, or the machine or its hypervisor is out of reach. Ctrl-C and --delete-on-failure take
+// needs more time, its node waits for a repair, an addon does not come, its disk is full, or the machine or its hypervisor is out of reach. Ctrl-C and --delete-on-failure take
 // back always.
 func (s *start) keep(err error) bool {
 	if s.options.DeleteOnFailure || fail.Is(err, fail.Interrupted) {
 		return false
 	}
-	return slices.ContainsFunc([]fail.ID{fail.WaitTimeout, fail.AddonFailed, fail.GuestDiskFull, fail.SSHUnreachable, fail.LibvirtLost}, func(id fail.ID) bool {
+	return slices.ContainsFunc([]fail.ID{fail.WaitTimeout, fail.NodeFailed, fail.AddonFailed, fail.GuestDiskFull, fail.SSHUnreachable, fail.LibvirtLost}, func(id fail.ID) bool {
 		return fail.Is(err, id)
 	})
 }

@@ -85,6 +85,7 @@ const (
 	MachineFailed         ID = "MACHINE_FAILED"
 	KubeadmFailed         ID = "KUBEADM_FAILED"
 	ProvisionFailed       ID = "PROVISION_FAILED"
+	NodeFailed            ID = "NODE_FAILED"
 	AddonFailed           ID = "ADDON_FAILED"
 	GuestDiskFull         ID = "GUEST_DISK_FULL"
 	ImageRefused          ID = "IMAGE_REFUSED"
@@ -151,6 +152,7 @@ func Table() []Kind {
 		{MachineFailed, CodeGuest, "The hypervisor could not do what was asked.", "Look at the machine's log."},
 		{KubeadmFailed, CodeGuest, "kubeadm failed in the guest.", "Look at the step's log."},
 		{ProvisionFailed, CodeGuest, "A step of the set-up failed in the guest.", "Look at the step's log."},
+		{NodeFailed, CodeGuest, "Kubernetes cannot come up on the machine, as the logs of its kubelet, containerd or control plane say.", "Correct what the message names and run `skiff start` again: it continues where it was."},
 		{ImageRefused, CodeGuest, "The node could not take the images of an archive.", "Make the archive anew; containerd's own words are in the message."},
 		{GuestDiskFull, CodeGuest, "The disk of the cluster's machine is full, or so nearly that Kubernetes takes no more pods.", "Grow the disk with `skiff start --disk-size`, or delete what is not needed in the cluster."},
 		{AddonFailed, CodeGuest, "An addon could not be applied or did not become ready.", "Look at its pods."},

@@ -187,7 +187,7 @@ func TestPushScriptResets(t *testing.T) {
 		dir := t.TempDir()
 		at := func(path string) string { return filepath.Join(dir, path) }
 		files := map[string]string{
-			"etc/manifests/etcd.yaml": "", "etc/pki/other": "", "lib/config.yaml": "",
+			"etc/manifests/etcd.yaml": "", "etc/pki/other": "", "lib/config.yaml": "", "resolv.conf": "",
 			"bin/systemctl": "#!/bin/sh\n", "bin/kubeadm": "#!/bin/sh\necho \"$@\" >" + at("reset") + "\n", "bin/tar": "#!/bin/sh\n",
 		}
 		if test.ca != "" {
@@ -198,7 +198,7 @@ func TestPushScriptResets(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		script := strings.NewReplacer("/etc/kubernetes", at("etc"), "/var/lib/kubelet", at("lib")).Replace(pushScript)
+		script := strings.NewReplacer("/etc/kubernetes", at("etc"), "/var/lib/kubelet", at("lib"), "/etc/resolv.conf", at("resolv.conf")).Replace(pushScript)
 		cmd := exec.CommandContext(t.Context(), "sh", "-c", script, "sh", authority, at("etc/skiff/done"), at("etc/skiff/began"), "keys", "socket", at("etc/skiff/certificates"), test.provisioned, "skiff", "")
 		cmd.Env = append(os.Environ(), "PATH="+at("bin")+":"+os.Getenv("PATH"))
 		out, err := cmd.CombinedOutput()

@@ -32,8 +32,12 @@ type Config struct {
 	APIServerIPs      []netip.Addr
 	Extra             []Arg       // further settings of components, applied in this order
 	Bootstrap         []byte      // of the guest image: the objects that the API server would begin with creating; may be empty
+	Offline           bool        // the machine pulls no container images
 	Tuning            tuning.Plan // for what executes the machine
-	Log               io.Writer   // gets what the guest's commands print; nil: nowhere
+	// Stalled, which may be nil, is told what a wait without progress waits for, and why that does not come. It may be called
+	// from any goroutine, and not after the call that waits has returned.
+	Stalled func(text string)
+	Log     io.Writer // gets what the guest's commands print; nil: nowhere
 }
 
 // Arg is one setting of one component, as in --extra-config component.key=value.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/machine"
+	"github.com/skiff-k8s/skiff/provision/symptom"
 )
 
 // Phase is what Up is doing, for people to see.
@@ -39,7 +40,8 @@ const (
 // that were renewed and sees to it that the kubelet runs, and after a boot that the controllers start once the API server
 // can serve them; where an earlier call was cut off it goes on, and what another
 // cluster left it clears away, unless the cluster is provisioned: then a machine of another authority is left as it is. report
-// may be nil. Failures are fail.KubeadmFailed, fail.ProvisionFailed or, for such a machine, fail.StateCorrupt.
+// may be nil. Failures are fail.KubeadmFailed, fail.ProvisionFailed, fail.NodeFailed where the machine's logs name a cause that
+// stays, or, for such a machine, fail.StateCorrupt.
 func Up(ctx context.Context, runner machine.Runner, config Config, pki *PKI, report func(Phase)) error {
 	if report == nil {
 		report = func(Phase) {}
@@ -128,7 +130,8 @@ const ownScript = `own() {
 // before it, and a crash costs none of them anything. The file is written last, so that none of it is left out when it is cut
 // off. Frozen control groups that nobody is left to thaw (see Quiesce) are thawed: those after $9. On a
 // machine that has booted the controllers are put aside, as by deferScript. The server of systemd-resolved is of no
-// use to pods: its address is one of theirs (kubeadm does the same, app/componentconfigs, isServiceActive).
+// use to pods: its address is one of theirs (kubeadm does the same, app/componentconfigs, isServiceActive). Its list of servers also takes
+// the place of an /etc/resolv.conf that is not there.
 const pushScript = `set -e
 ` + ownScript + `
 read -r done 2>/dev/null <"$2" || done=
@@ -166,13 +169,21 @@ mkdir -p /etc/kubernetes/manifests /etc/kubernetes/skiff
 chmod 700 /etc/kubernetes/manifests /etc/kubernetes/skiff
 tar -x -m -o -p -f - -C /
 echo "$4" >"$6"
-if [ "$(readlink -f /etc/resolv.conf)" = /run/systemd/resolve/stub-resolv.conf ] && ! grep -q '^resolvConf:' /var/lib/kubelet/config.yaml; then
-	echo 'resolvConf: /run/systemd/resolve/resolv.conf' >>/var/lib/kubelet/config.yaml
+if ! grep -q '^resolvConf:' /var/lib/kubelet/config.yaml; then
+	own=/etc/resolv.conf resolved=/run/systemd/resolve/resolv.conf
+	if { [ "$(readlink -f "$own")" = /run/systemd/resolve/stub-resolv.conf ] || [ ! -e "$own" ]; } && [ -e "$resolved" ]; then
+		echo "resolvConf: $resolved" >>/var/lib/kubelet/config.yaml
+	elif [ ! -e "$own" ]; then
+		exit 68
+	fi
 fi
 systemctl start --no-block kubelet`
 
-// exitForeign is the status of pushScript where the machine of a provisioned cluster has another authority.
-const exitForeign = 67
+// What pushScript ends with.
+const (
+	exitForeign      = 67 // the machine of a provisioned cluster has another authority
+	exitNoResolvConf = 68 // it has no file of DNS servers, without which the kubelet starts no pod
+)
 
 // provisioned is pushScript's $7.
 func (u *up) provisioned() string {
@@ -199,6 +210,9 @@ func (u *up) push(ctx context.Context) (found, error) {
 		return fresh, fail.New(fail.StateCorrupt, "use cluster "+u.config.ClusterName, "the machine's authority %s/ca.crt is not the cluster's, and neither was changed", pkiDir).
 			WithHint("The files of another cluster may have been copied over this one's: restore the cluster's folder of keys from a backup.").
 			WithNext("skiff logs -p %s --step kubernetes", u.config.ClusterName)
+	}
+	if failed, ok := errors.AsType[*machine.RunError](err); ok && failed.ExitCode == exitNoResolvConf {
+		return fresh, u.config.nodeFailed("push keys and configuration", symptom.NoResolvConf("/etc/resolv.conf"))
 	}
 	return found(strings.TrimSpace(output.String())), err
 }
@@ -282,7 +296,15 @@ func (u *up) kubeadm(ctx context.Context, op string, command []string, skip stri
 
 // answering waits for the API server.
 func (u *up) answering(ctx context.Context, path string) error {
-	if err := answering(ctx, u.client, path); err != nil {
+	w := watcher{
+		runner: u.runner, config: u.config, op: "wait for the API server",
+		lacks: func() string { return "the API server does not answer yet" },
+	}
+	err := w.during(ctx, func(ctx context.Context, _ func()) error { return answering(ctx, u.client, path) })
+	if fail.Is(err, fail.NodeFailed) {
+		return err
+	}
+	if err != nil {
 		return u.failed(fail.KubeadmFailed, "kubeadm", "wait for the API server", err, nil)
 	}
 	return nil

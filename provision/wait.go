@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -26,6 +27,8 @@ type Condition interface {
 	String() string
 	// Wait returns nil once it holds. When ctx ends before, the error says what was still missing.
 	Wait(ctx context.Context) error
+	// Problem says what Wait, which is called at the same time, still misses; nil when that is not known.
+	Problem() error
 }
 
 // Ready returns the conditions under which a cluster is usable: all of them hold at once in a healthy one.
@@ -37,7 +40,7 @@ func Ready(runner machine.Runner, config Config, client kubernetes.Interface) []
 // that cluster DNS answers. None needs a connection to the machine, which takes a guest that has just woken longer than all
 // else.
 func ReadyAgain(config Config, client kubernetes.Interface, dns func(context.Context) error) []Condition {
-	return usable(config, client, condition{dnsAnswers, dns})
+	return usable(config, client, newCondition(dnsAnswers, func(ctx context.Context, _ func(error) error) error { return dns(ctx) }))
 }
 
 func usable(config Config, client kubernetes.Interface, dns Condition) []Condition {
@@ -51,8 +54,47 @@ func usable(config Config, client kubernetes.Interface, dns Condition) []Conditi
 }
 
 // Wait waits for all conditions at the same time. met, which may be nil, is told each that holds, from one goroutine at
-// a time. When ctx ends first, the error is fail.WaitTimeout and names those that do not hold, and why.
-func Wait(ctx context.Context, cluster string, conditions []Condition, met func(Condition)) error {
+// a time. When ctx ends first, the error is fail.WaitTimeout and names those that do not hold, and why. While none comes true, the
+// logs of the machine behind runner, unless that is nil, say what keeps them: config.Stalled is told, and what cannot get better
+// is fail.NodeFailed.
+func Wait(ctx context.Context, config Config, runner machine.Runner, conditions []Condition, met func(Condition)) error {
+	var mu sync.Mutex
+	missing := slices.Clone(conditions)
+	w := watcher{runner: runner, config: config, op: "wait until the cluster is usable", lacks: func() string {
+		mu.Lock()
+		defer mu.Unlock()
+		return lacking(missing)
+	}}
+	return w.during(ctx, func(ctx context.Context, progress func()) error {
+		return waitAll(ctx, config.ClusterName, conditions, func(one Condition) {
+			mu.Lock()
+			missing = slices.DeleteFunc(missing, func(other Condition) bool { return other == one })
+			mu.Unlock()
+			progress()
+			if met != nil {
+				met(one)
+			}
+		})
+	})
+}
+
+// lacking says what is missing, as far as that is known; empty when nothing is.
+func lacking(conditions []Condition) string {
+	var texts []string
+	for _, one := range conditions {
+		text := one.String()
+		if problem := one.Problem(); problem != nil {
+			text += " (" + oneLine(problem) + ")"
+		}
+		texts = append(texts, text)
+	}
+	if len(texts) == 0 {
+		return ""
+	}
+	return "not true yet: " + strings.Join(texts, ", ")
+}
+
+func waitAll(ctx context.Context, cluster string, conditions []Condition, met func(Condition)) error {
 	var mu sync.Mutex
 	problems := make([]error, len(conditions))
 	var group sync.WaitGroup
@@ -63,7 +105,7 @@ func Wait(ctx context.Context, cluster string, conditions []Condition, met func(
 			defer mu.Unlock()
 			if err != nil {
 				problems[i] = fmt.Errorf("%s: %w", condition, err)
-			} else if met != nil {
+			} else {
 				met(condition)
 			}
 		})
@@ -82,25 +124,47 @@ func Wait(ctx context.Context, cluster string, conditions []Condition, met func(
 
 func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
-// condition is a Condition made of its words and its wait.
+// condition is a Condition made of its words and its wait, which notes what it misses.
 type condition struct {
 	text string
-	wait func(ctx context.Context) error
+	wait func(ctx context.Context, note func(error) error) error
+
+	mu   sync.Mutex
+	last error
 }
 
-func (c condition) String() string                 { return c.text }
-func (c condition) Wait(ctx context.Context) error { return c.wait(ctx) }
+func newCondition(text string, wait func(ctx context.Context, note func(error) error) error) *condition {
+	return &condition{text: text, wait: wait}
+}
 
-var _ Condition = condition{}
+func (c *condition) String() string { return c.text }
+
+func (c *condition) Wait(ctx context.Context) error { return c.wait(ctx, c.note) }
+
+func (c *condition) Problem() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.last
+}
+
+// note remembers what is missing, and returns it.
+func (c *condition) note(problem error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.last = problem
+	return problem
+}
+
+var _ Condition = (*condition)(nil)
 
 // APIServer holds when the API server says that it is ready.
 func APIServer(client kubernetes.Interface) Condition {
-	return condition{"the API server is ready", func(ctx context.Context) error { return answering(ctx, client, "/readyz") }}
+	return newCondition("the API server is ready", func(ctx context.Context, _ func(error) error) error { return answering(ctx, client, "/readyz") })
 }
 
 // NodeReady holds when the node with that name is Ready.
 func NodeReady(client kubernetes.Interface, name string) Condition {
-	return condition{"node " + name + " is Ready", func(ctx context.Context) error {
+	return newCondition("node "+name+" is Ready", func(ctx context.Context, note func(error) error) error {
 		nodes := client.CoreV1().Nodes()
 		options := meta.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", name).String()}
 		return until(ctx, listWatch{
@@ -112,8 +176,13 @@ func NodeReady(client kubernetes.Interface, name string) Condition {
 				o.FieldSelector = options.FieldSelector
 				return nodes.Watch(ctx, o)
 			},
-		}, nodeReady)
-	}}
+		}, noting(note, nodeReady))
+	})
+}
+
+// noting is check with what it says noted.
+func noting(note func(error) error, check func(map[string]runtime.Object) error) func(map[string]runtime.Object) error {
+	return func(objects map[string]runtime.Object) error { return note(check(objects)) }
 }
 
 func nodeReady(objects map[string]runtime.Object) error {
@@ -138,13 +207,13 @@ func nodeReady(objects map[string]runtime.Object) error {
 // SystemPods holds when the pods of etcd, the control plane, kube-proxy and CoreDNS are there, and every pod in
 // kube-system runs. Whether they do their work is for other conditions: probes of static pods tell it much later.
 func SystemPods(client kubernetes.Interface) Condition {
-	return condition{"the pods of kube-system run", func(ctx context.Context) error {
+	return newCondition("the pods of kube-system run", func(ctx context.Context, note func(error) error) error {
 		pods := client.CoreV1().Pods(meta.NamespaceSystem)
 		return until(ctx, listWatch{
 			list:  func(ctx context.Context, o meta.ListOptions) (runtime.Object, error) { return pods.List(ctx, o) },
 			watch: pods.Watch,
-		}, systemPods)
-	}}
+		}, noting(note, systemPods))
+	})
 }
 
 func systemPods(objects map[string]runtime.Object) error {
@@ -185,20 +254,22 @@ func podProblem(pod *core.Pod) string {
 
 // DefaultServiceAccount holds when pods can be made in the namespace default.
 func DefaultServiceAccount(client kubernetes.Interface) Condition {
-	return condition{"the default service account exists", func(ctx context.Context) error {
+	return newCondition("the default service account exists", func(ctx context.Context, note func(error) error) error {
 		accounts := client.CoreV1().ServiceAccounts(meta.NamespaceDefault)
 		return until(ctx, listWatch{
 			list:  func(ctx context.Context, o meta.ListOptions) (runtime.Object, error) { return accounts.List(ctx, o) },
 			watch: accounts.Watch,
-		}, func(objects map[string]runtime.Object) error {
-			for _, object := range objects {
-				if account, ok := object.(*core.ServiceAccount); ok && account.Name == "default" {
-					return nil
-				}
-			}
-			return errors.New("the controller-manager has not made it yet")
-		})
-	}}
+		}, noting(note, hasDefaultAccount))
+	})
+}
+
+func hasDefaultAccount(objects map[string]runtime.Object) error {
+	for _, object := range objects {
+		if account, ok := object.(*core.ServiceAccount); ok && account.Name == "default" {
+			return nil
+		}
+	}
+	return errors.New("the controller-manager has not made it yet")
 }
 
 const dnsAnswers = "cluster DNS answers"
@@ -206,7 +277,7 @@ const dnsAnswers = "cluster DNS answers"
 // ClusterDNS holds when cluster DNS, asked on the node at its Service's address, knows the API server's Service. That
 // takes CoreDNS and kube-proxy.
 func ClusterDNS(runner machine.Runner, config Config, client kubernetes.Interface) Condition {
-	return condition{dnsAnswers, func(ctx context.Context) error {
+	return newCondition(dnsAnswers, func(ctx context.Context, note func(error) error) error {
 		slices := client.DiscoveryV1().EndpointSlices(meta.NamespaceSystem)
 		selector := discovery.LabelServiceName + "=kube-dns"
 		err := until(ctx, listWatch{
@@ -218,12 +289,12 @@ func ClusterDNS(runner machine.Runner, config Config, client kubernetes.Interfac
 				o.LabelSelector = selector
 				return slices.Watch(ctx, o)
 			},
-		}, endpointReady)
+		}, noting(note, endpointReady))
 		if err != nil {
 			return err
 		}
 		return resolves(ctx, runner, config)
-	}}
+	})
 }
 
 func endpointReady(objects map[string]runtime.Object) error {

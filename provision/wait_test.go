@@ -106,7 +106,7 @@ func TestWaitNamesWhatIsMissing(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	var met []string
-	err := Wait(ctx, "dev", []Condition{NodeReady(client, "skiff"), DefaultServiceAccount(client)}, func(c Condition) { met = append(met, c.String()) })
+	err := Wait(ctx, testConfig(), nil, []Condition{NodeReady(client, "skiff"), DefaultServiceAccount(client)}, func(c Condition) { met = append(met, c.String()) })
 	if !fail.Is(err, fail.WaitTimeout) || !strings.Contains(err.Error(), "node skiff is Ready: it has not registered yet") {
 		t.Errorf("got %v, want WAIT_TIMEOUT that names the node", err)
 	}
@@ -115,7 +115,7 @@ func TestWaitNamesWhatIsMissing(t *testing.T) {
 	}
 	cancelled, stop := context.WithCancel(t.Context())
 	stop()
-	if err := Wait(cancelled, "dev", []Condition{NodeReady(client, "skiff")}, nil); !errors.Is(err, context.Canceled) || fail.Is(err, fail.WaitTimeout) {
+	if err := Wait(cancelled, testConfig(), nil, []Condition{NodeReady(client, "skiff")}, nil); !errors.Is(err, context.Canceled) || fail.Is(err, fail.WaitTimeout) {
 		t.Errorf("got %v, want the cancellation", err)
 	}
 }

@@ -20,6 +20,8 @@ type Kubernetes struct {
 	Faults Faults
 	// Says is "current" or "stale" where a machine that was resumed says on its console that it is awake, with such certificates.
 	Says string
+	// Stalls is what a wait without progress says, in Up and in Wait.
+	Stalls string
 }
 
 var _ cluster.Kubernetes = Kubernetes{}
@@ -83,12 +85,19 @@ users:
 // Up implements cluster.Kubernetes.
 func (k Kubernetes) Up(ctx context.Context, m machine.Runner, c cluster.Target, report cluster.Report) error {
 	report("kubeadm init", 0, 0)
+	k.stall(c)
 	return k.Faults.do(ctx, "kubernetes.up",
 		func() error {
 			_, err := m.Run(ctx, machine.Cmd{Args: []string{"kubeadm", "init"}})
 			return err
 		},
 		func() error { return change(c, func(s *state) { s.Up, s.Tuning = true, c.Tuning(ctx).Name }) })
+}
+
+func (k Kubernetes) stall(c cluster.Target) {
+	if k.Stalls != "" && c.Stalled != nil {
+		c.Stalled(k.Stalls)
+	}
 }
 
 func change(c cluster.Target, how func(*state)) error {
@@ -133,6 +142,7 @@ func (k Kubernetes) WaitAgain(ctx context.Context, c cluster.Target, next cluste
 // Wait implements cluster.Kubernetes.
 func (k Kubernetes) Wait(ctx context.Context, _ machine.Runner, c cluster.Target, report cluster.Report) error {
 	report("cluster DNS", 0, 0)
+	k.stall(c)
 	return k.Faults.do(ctx, "kubernetes.wait", func() error { return k.Usable(ctx, c) })
 }
 

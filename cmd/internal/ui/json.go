@@ -47,6 +47,8 @@ func (r *jsonRenderer) event(e cluster.Event) {
 		r.step(e)
 	case cluster.Progress:
 		r.progress(e)
+	case cluster.Waiting:
+		r.write("info", map[string]string{"name": "waiting", "message": e.Text})
 	case cluster.Ended, cluster.Failed: // the next event says as much: another step, or the error
 	case cluster.Undone:
 		r.write("info", map[string]string{"name": "undone", "message": "Took back: " + e.Text})

@@ -26,6 +26,8 @@ func (r *plain) event(e cluster.Event) {
 			r.said = e.Text
 			fmt.Fprintf(r.w, "      %s\n", e.Text)
 		}
+	case cluster.Waiting:
+		fmt.Fprintf(r.w, "      waiting: %s\n", e.Text)
 	case cluster.Ended:
 		if r.verbose {
 			fmt.Fprintf(r.w, "      done in %s\n", elapsed(r.began))

@@ -35,6 +35,8 @@ func (r *terminal) event(e cluster.Event) {
 		r.draw(0)
 	case cluster.Progress:
 		r.progress(e)
+	case cluster.Waiting:
+		r.between(func() { fmt.Fprintln(r.w, "  waiting: "+e.Text) })
 	case cluster.Ended:
 		r.end(green, "✓")
 	case cluster.Failed:

@@ -35,6 +35,7 @@ func story() []cluster.Event {
 		as(image, cluster.Began), at(image, "", 10, 100), at(image, "", 15, 100), at(image, "", 100, 100), as(image, cluster.Ended),
 		as(boot, cluster.Began), at(boot, "waiting for SSH", 0, 0), at(boot, "waiting for SSH", 0, 0),
 		{Kind: cluster.Warning, Profile: "dev", Text: "no KVM here, so it will be slow"},
+		{Kind: cluster.Waiting, Profile: "dev", Step: "boot", Text: "the API server does not answer yet: etcd has not been started yet"},
 		as(boot, cluster.Failed), as(image, cluster.Undone),
 		{Kind: cluster.Info, Profile: "dev", Text: "That is <all>"},
 	}
