@@ -241,7 +241,7 @@ func TestWait(t *testing.T) {
 	api := newFakeAPI(t)
 	states := []map[string]any{deployment(1, 0, 0, 0), deployment(2, 1, 1, 1), deployment(2, 2, 0, 1), deployment(2, 2, 1, 0), deployment(2, 2, 1, 1)}
 	done := make(chan error, 1)
-	go func() { done <- Wait(deadline(t, time.Minute), api.config, addon) }()
+	go func() { done <- Wait(deadline(t, time.Minute), api.config, addon, nil) }()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for i, state := range states {
@@ -294,7 +294,7 @@ func TestWaitSaysWhyNot(t *testing.T) {
 			api := newFakeAPI(t)
 			api.set(deploymentPath, deployment(1, 1, 1, 0))
 			api.set(namespacePath+"/pods/c-1", tc.pod)
-			err := Wait(deadline(t, 2*time.Second), api.config, addon)
+			err := Wait(deadline(t, 2*time.Second), api.config, addon, nil)
 			var failure *fail.Error
 			if !errors.As(err, &failure) || failure.ID != tc.id || !strings.Contains(err.Error(), tc.want) {
 				t.Fatalf("got error %v, want %s with %q", err, tc.id, tc.want)
@@ -306,7 +306,7 @@ func TestWaitSaysWhyNot(t *testing.T) {
 	}
 	t.Run("absent", func(t *testing.T) {
 		t.Parallel()
-		err := Wait(deadline(t, 2*time.Second), newFakeAPI(t).config, addon)
+		err := Wait(deadline(t, 2*time.Second), newFakeAPI(t).config, addon, nil)
 		if !fail.Is(err, fail.WaitTimeout) || !strings.Contains(err.Error(), "not found") {
 			t.Errorf("got error %v, want WaitTimeout", err)
 		}
@@ -315,7 +315,7 @@ func TestWaitSaysWhyNot(t *testing.T) {
 		t.Parallel()
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(100*time.Millisecond, cancel)
-		if err := Wait(ctx, newFakeAPI(t).config, addon); !errors.Is(err, context.Canceled) {
+		if err := Wait(ctx, newFakeAPI(t).config, addon, nil); !errors.Is(err, context.Canceled) {
 			t.Errorf("got error %v, want context.Canceled", err)
 		}
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -23,8 +24,9 @@ const diagnoseFor = 10 * time.Second
 
 // Wait returns once everything that the addon lists as ready is so. When the deadline of ctx passes first, the error says
 // what is missing: of the kind fail.AddonFailed where pods say what ails them (an image that cannot be pulled, a container
-// that crashes), else fail.WaitTimeout. A cancelled ctx gives an error that wraps ctx.Err.
-func Wait(ctx context.Context, config *rest.Config, a Addon) error {
+// that crashes), else fail.WaitTimeout. A cancelled ctx gives an error that wraps ctx.Err. When nothing has changed for a while,
+// stalled, which may be nil, is told the same, each text once.
+func Wait(ctx context.Context, config *rest.Config, a Addon, stalled func(text string)) error {
 	c, err := newClient(config)
 	if err != nil {
 		return err
@@ -32,6 +34,7 @@ func Wait(ctx context.Context, config *rest.Config, a Addon) error {
 	tasks, groupCtx := errgroup.WithContext(ctx)
 	var lock sync.Mutex
 	missing := map[Reference]string{}
+	changed := make(chan struct{}, 1)
 	for _, ref := range a.Ready {
 		lock.Lock()
 		missing[ref] = "not found"
@@ -40,13 +43,32 @@ func Wait(ctx context.Context, config *rest.Config, a Addon) error {
 			return c.waitReady(groupCtx, ref, func(state string) {
 				lock.Lock()
 				defer lock.Unlock()
+				if missing[ref] != state {
+					select {
+					case changed <- struct{}{}:
+					default:
+					}
+				}
 				if missing[ref] = state; state == "" {
 					delete(missing, ref)
 				}
 			})
 		})
 	}
+	said := map[string]bool{}
+	end := whileStalled(groupCtx, changed, func(ctx context.Context) {
+		lock.Lock()
+		now := maps.Clone(missing)
+		lock.Unlock()
+		_, states, reasons := c.problems(ctx, a, now)
+		text := "addon " + a.Name + ": " + strings.Join(append(states, reasons...), "; ")
+		if stalled != nil && ctx.Err() == nil && len(states) > 0 && !said[text] {
+			said[text] = true
+			stalled(text)
+		}
+	})
 	err = tasks.Wait()
+	end()
 	switch {
 	case err == nil:
 		return nil
@@ -201,13 +223,41 @@ func condition(object *unstructured.Unstructured, kind string) map[string]any {
 	return nil
 }
 
-// explain makes the error for a wait that took too long.
-func (c *client) explain(ctx context.Context, a Addon, missing map[Reference]string) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), diagnoseFor)
-	defer cancel()
-	var states, reasons []string
-	namespace := ""
-	for _, ref := range a.Ready { // in their order
+const (
+	// patience is how long a wait goes without a change before it says why, and again after each lookTick, as reasons come late.
+	patience = 20 * time.Second
+	lookTick = 5 * time.Second
+)
+
+// whileStalled calls say when nothing has changed for patience, and again and again, until end is called or ctx ends; end returns
+// once say has.
+func whileStalled(ctx context.Context, changed <-chan struct{}, say func(context.Context)) (end func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var task sync.WaitGroup
+	task.Go(func() {
+		timer := time.NewTimer(patience)
+		defer timer.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-changed:
+				timer.Reset(patience)
+			case <-timer.C:
+				say(ctx)
+				timer.Reset(lookTick)
+			}
+		}
+	})
+	return func() {
+		cancel()
+		task.Wait()
+	}
+}
+
+// problems says what is missing of an addon, in its order, why pods say it is, and in which namespace the last of that is.
+func (c *client) problems(ctx context.Context, a Addon, missing map[Reference]string) (namespace string, states, reasons []string) {
+	for _, ref := range a.Ready {
 		state, ok := missing[ref]
 		if !ok {
 			continue
@@ -216,6 +266,14 @@ func (c *client) explain(ctx context.Context, a Addon, missing map[Reference]str
 		states = append(states, ref.String()+": "+state)
 		reasons = append(reasons, c.podProblems(ctx, ref)...)
 	}
+	return namespace, states, reasons
+}
+
+// explain makes the error for a wait that took too long.
+func (c *client) explain(ctx context.Context, a Addon, missing map[Reference]string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), diagnoseFor)
+	defer cancel()
+	namespace, states, reasons := c.problems(ctx, a, missing)
 	id := fail.WaitTimeout
 	if len(reasons) > 0 {
 		id = fail.AddonFailed

@@ -73,7 +73,9 @@ func (m *Manager) change(ctx context.Context, profile, name string, on bool, sin
 	verb := map[bool]string{true: "Enable", false: "Disable"}[on]
 	step := Step{ID: "addon-" + name, Text: verb + " addon " + name, Why: "it was asked for"}
 	step.Do = func(ctx context.Context, report Report) error {
-		return guestFull(ctx, vm, c, do(m.target(c), report))
+		target := m.target(c)
+		target.Stalled = stalls(profile, step.ID, sink)
+		return guestFull(ctx, vm, c, do(target, report))
 	}
 	plan := Plan{Profile: profile, Steps: []Step{step}}
 	if err := Apply(ctx, plan, func(error) bool { return true }, sink); err != nil {

@@ -34,7 +34,7 @@ func guestFull(ctx context.Context, vm machine.Machine, c config.Cluster, err er
 		percent = evictPercent
 	}
 	// A command that failed may have taken away what filled the disk. These are the words of errno(3) for ENOSPC.
-	said := strings.Contains(strings.ToLower(known.Error()+known.Output), "no space left on device")
+	said := strings.Contains(strings.ToLower(known.Output), "no space left on device")
 	ctx, cancel := context.WithTimeout(ctx, dfLimit)
 	defer cancel()
 	free, size, unknown := provision.DiskSpace(ctx, vm)

@@ -257,7 +257,7 @@ func (l LiveKubernetes) enable(ctx context.Context, c Target, name string, again
 		}
 		if len(there.Ready) > 0 {
 			report("it stays as an older skiff made it: the cluster's guest image lacks "+strings.Join(lacking, ", "), 0, 0)
-			return addons.Wait(ctx, config, there)
+			return addons.Wait(ctx, config, there, c.Stalled)
 		}
 		if c.Config.Offline {
 			return fail.New(fail.AddonFailed, "enable addon "+name, "the guest image of cluster %s, which is older than this skiff, lacks %s, and the cluster is offline", c.Config.Profile, strings.Join(lacking, ", ")).
@@ -277,7 +277,7 @@ func (l LiveKubernetes) enable(ctx context.Context, c Target, name string, again
 		}
 	}
 	report("waiting for its pods", 0, 0)
-	return addons.Wait(ctx, config, addon)
+	return addons.Wait(ctx, config, addon, c.Stalled)
 }
 
 // lacking returns the container images of an addon that the cluster's guest image does not have: another version of skiff made

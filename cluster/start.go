@@ -402,10 +402,13 @@ type start struct {
 func (s *start) target(c config.Cluster) Target {
 	target := s.Manager.target(c)
 	target.Warn = func(text string) { s.warn("kubernetes", "%s", text) }
-	target.Stalled = func(text string) {
-		emit(s.sink, Event{Profile: s.config.Profile, Step: "kubernetes", Text: text}, Waiting)
-	}
+	target.Stalled = stalls(s.config.Profile, "kubernetes", s.sink)
 	return target
+}
+
+// stalls makes events of what waits without progress say.
+func stalls(profile, step string, sink Sink) func(string) {
+	return func(text string) { emit(sink, Event{Profile: profile, Step: step, Text: text}, Waiting) }
 }
 
 // keep says after which errors a run leaves what it made, so that the next run goes on: those where the cluster is up and only

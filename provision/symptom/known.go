@@ -36,7 +36,6 @@ func table() []row {
 	as := func(before, after string) func(string, []string) string {
 		return func(_ string, m []string) string { return before + m[1] + after }
 	}
-	whole := func(text string, _ []string) string { return text }
 	return []row{
 		{
 			pattern: regexp.MustCompile(`open (\S*resolv\.conf): no such file or directory`),
@@ -52,7 +51,7 @@ func table() []row {
 		},
 		{
 			pattern: regexp.MustCompile(`no space left on device`),
-			text:    whole,
+			text:    func(string, []string) string { return "the disk of the machine is full" },
 			hint:    "Make room on the machine's disk.",
 			need:    often,
 		},

@@ -30,7 +30,7 @@ var (
 	// unstarted is the same of one that could not be started.
 	unstarted = regexp.MustCompile(`\.service: (Failed (?:to|at) .*)$`)
 	// nested is how the kubelet says that it could not do a thing for a pod (kubernetes, pkg/kubelet/container/sync_result.go).
-	nested = regexp.MustCompile(`^failed to "\w+" for "[^"]*" with \w+: "(.*)"$`)
+	nested = regexp.MustCompile(`^failed to "\w+" for "[^"]*" with .*?: "(.*)"$`)
 	// backOff is how it says that a container ended (pkg/kubelet/kuberuntime/kuberuntime_manager.go, doBackOff).
 	backOff = regexp.MustCompile(`^back-off \S+ restarting failed container=(\S+)`)
 	// podID is what follows the name of a pod (pkg/kubelet/util/format).
@@ -154,12 +154,15 @@ func joined(message, err string) string {
 	return tidy(message + err)
 }
 
+// tidy leaves out what nobody needs to know.
+func tidy(text string) string {
+	return rpc.ReplaceAllString(podID.ReplaceAllString(strings.Join(strings.Fields(text), " "), ""), "")
+}
+
 // longest keeps a text to what people read; the whole is in the log.
 const longest = 400
 
-// tidy leaves out what nobody needs to know.
-func tidy(text string) string {
-	text = rpc.ReplaceAllString(podID.ReplaceAllString(strings.Join(strings.Fields(text), " "), ""), "")
+func short(text string) string {
 	if runes := []rune(text); len(runes) > longest {
 		text = string(runes[:longest-1]) + "…"
 	}

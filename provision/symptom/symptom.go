@@ -92,7 +92,7 @@ func (d *Diagnosis) Read(output string, back time.Duration) Reason {
 	}
 	one := found[best]
 	final := d.looks > 1 && one.need > 0 && d.times[one.key()] >= one.need
-	return Reason{Text: one.text, Hint: one.hint, Final: final}
+	return Reason{Text: short(one.text), Hint: one.hint, Final: final}
 }
 
 // The ranks: what containerd cannot do the kubelet cannot do either, and so on.

@@ -93,13 +93,10 @@ func TestReasons(t *testing.T) {
 			output:  unit("kubelet", `E1130 08:44:28.357524     760 pod_workers.go:1338] "Error syncing pod, skipping" err="failed to \"StartContainer\" for \"web\" with ErrImagePull: \"failed to pull and unpack image \\\"example.com/web:1\\\": not found\"" pod="default/web" podUID="a34dea642b4733309d129ce93547f308"`),
 			offline: true, want: "containerd does not run",
 		},
-		"a full disk": {
-			output: unit("kubelet", `E1130 08:44:28.357524     760 pod_workers.go:1338] "Error syncing pod, skipping" err="failed to \"CreatePodSandbox\" for \"etcd-skiff_kube-system(a34dea642b4733309d129ce93547f308)\" with CreatePodSandboxError: \"Failed to create sandbox for pod \\\"etcd-skiff_kube-system(a34dea642b4733309d129ce93547f308)\\\": mkdir /var/lib/containerd/x: no space left on device\"" pod="kube-system/etcd-skiff" podUID="a34dea642b4733309d129ce93547f308"`, `E1130 08:44:29.357524     760 pod_workers.go:1338] "Error syncing pod, skipping" err="failed to \"CreatePodSandbox\" for \"etcd-skiff_kube-system(a34dea642b4733309d129ce93547f308)\" with CreatePodSandboxError: \"Failed to create sandbox for pod \\\"etcd-skiff_kube-system(a34dea642b4733309d129ce93547f308)\\\": mkdir /var/lib/containerd/x: no space left on device\"" pod="kube-system/etcd-skiff" podUID="a34dea642b4733309d129ce93547f308"`),
-			want:   `the kubelet says: Failed to create sandbox for pod "etcd-skiff": mkdir /var/lib/containerd/x: no space left on device`, final: true,
-		},
+		"a full disk": {output: read(t, "full"), want: "the disk of the machine is full", final: true},
 		"containerd's configuration": {
-			output: unit("containerd", strings.Repeat("containerd: failed to load TOML: /etc/containerd/config.toml: (41, 1): unexpected token\ncontainerd.service: Main process exited, code=exited, status=1/FAILURE\n", 3)),
-			want:   "containerd ends again and again: failed to load TOML: /etc/containerd/config.toml: (41, 1): unexpected token", final: true,
+			output: unit("containerd", strings.Repeat("containerd: failed to unmarshal TOML at row 45 column 7: toml: array is incomplete\ncontainerd.service: Main process exited, code=exited, status=1/FAILURE\n", 3)),
+			want:   "containerd ends again and again: failed to unmarshal TOML at row 45 column 7: toml: array is incomplete", final: true,
 		},
 		"containerd, and therefore the kubelet": {
 			output: unit("kubelet", three(`E1130 08:44:48.122021     961 run.go:72] "command failed" err="failed to run Kubelet: dial unix /run/containerd/containerd.sock"`)) +
