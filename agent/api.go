@@ -10,6 +10,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/skiff-k8s/skiff/agent/network"
 )
 
 // maxKubeconfig is how many bytes of kubeconfig are taken.
@@ -18,14 +20,18 @@ const maxKubeconfig = 1 << 20
 // maxLimit is how many bytes of a time are taken.
 const maxLimit = 64
 
+// maxAccess is how many bytes of a network.Access are taken: with every port that there is, it has fewer.
+const maxAccess = 1 << 19
+
 // api is the agent's side of Client.
 type api struct {
-	status    func(ctx context.Context) Status
-	watch     func(kubeconfig []byte) error
-	published func(ctx context.Context) error
-	autoPause func(ctx context.Context, limit time.Duration) error
-	wake      func(ctx context.Context) error
-	stop      func()
+	status     func(ctx context.Context) Status
+	watch      func(kubeconfig []byte) error
+	published  func(ctx context.Context) error
+	autoPause  func(ctx context.Context, limit time.Duration) error
+	hostAccess func(access network.Access) error
+	wake       func(ctx context.Context) error
+	stop       func()
 
 	mu      sync.Mutex
 	waiting []net.Conn // those who asked for the end; closing tells them
@@ -56,6 +62,13 @@ func (a *api) handler() http.Handler {
 			return err
 		}
 		return a.autoPause(r.Context(), limit)
+	}))
+	mux.HandleFunc("PUT /v1/host-access", done(func(w http.ResponseWriter, r *http.Request) error {
+		var access network.Access
+		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxAccess)).Decode(&access); err != nil {
+			return err
+		}
+		return a.hostAccess(access)
 	}))
 	mux.HandleFunc("POST /v1/wake", done(func(_ http.ResponseWriter, r *http.Request) error { return a.wake(r.Context()) }))
 	mux.HandleFunc("POST /v1/shutdown", a.shutdown)

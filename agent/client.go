@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/skiff-k8s/skiff/agent/network"
 )
 
 // Status is what an agent says of itself.
@@ -32,6 +34,8 @@ type Status struct {
 	// something of it wakes it; its health is not looked at then.
 	AutoPause time.Duration `json:"autoPause,omitempty"`
 	Asleep    bool          `json:"asleep,omitempty"`
+	// HostAccess is what the machine may reach of this host's 127.0.0.1.
+	HostAccess network.Access `json:"hostAccess,omitzero"`
 }
 
 // Health says what is wrong with parts of the guest, one sentence each. Empty means that the part answers.
@@ -110,7 +114,7 @@ func (c *Client) WatchKubernetes(ctx context.Context, kubeconfig []byte) error {
 // it watches none.
 func (c *Client) Published(ctx context.Context) error {
 	err := c.request(ctx, http.MethodGet, "/v1/published", nil)
-	if errors.Is(err, errUnknown) {
+	if errors.Is(err, ErrUnknown) {
 		return nil // an agent that an earlier skiff has started does not tell
 	}
 	return err
@@ -124,6 +128,17 @@ func (c *Client) AutoPause(ctx context.Context, limit time.Duration) error {
 		return err
 	}
 	return c.request(ctx, http.MethodPut, "/v1/auto-pause", body)
+}
+
+// HostAccess makes the agent let the machine reach those services on this host's 127.0.0.1, and no others, from now on. What is
+// open stays open. It fails with ErrUnknown where an earlier skiff has started the agent, and for a machine that is reached over
+// SSH, unless access is none.
+func (c *Client) HostAccess(ctx context.Context, access network.Access) error {
+	body, err := json.Marshal(access)
+	if err != nil {
+		return err
+	}
+	return c.request(ctx, http.MethodPut, "/v1/host-access", body)
 }
 
 // Wake wakes a machine that is asleep, as somebody does who asks something of it, and returns once it is awake; nil when
@@ -142,8 +157,8 @@ func (c *Client) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// errUnknown is a request of which the agent has never heard.
-var errUnknown = errors.New("the agent does not know what it was asked")
+// ErrUnknown means that the agent has never heard of such a request: another version of skiff has started it.
+var ErrUnknown = errors.New("the agent does not know what it was asked")
 
 // absent reports whether err says that nobody listens on the socket.
 func absent(err error) bool {
@@ -165,7 +180,7 @@ func (c *Client) call(ctx context.Context, method, path string, body []byte, int
 		return fmt.Errorf("ask the agent behind %s: %w", c.socket, err)
 	}
 	if response.StatusCode == http.StatusNotFound {
-		return fmt.Errorf("%s %s: %w", method, path, errUnknown)
+		return fmt.Errorf("%s %s: %w", method, path, ErrUnknown)
 	}
 	if response.StatusCode >= http.StatusBadRequest {
 		return fmt.Errorf("the agent refused: %s", strings.TrimSpace(string(answer)))

@@ -21,7 +21,7 @@ import (
 	"github.com/skiff-k8s/skiff/store"
 )
 
-// Config is what an agent is started with. It stays as it is for the agent's life.
+// Config is what an agent is started with. It stays as it is for the agent's life; what its Client can change begins so.
 type Config struct {
 	Skiff         string     `json:"skiff,omitempty"` // version that wrote the file
 	Profile       string     `json:"profile"`
@@ -41,7 +41,8 @@ type Config struct {
 	Offline   bool       `json:"offline,omitempty"`
 	// AutoPause is how long nobody asks anything of the machine before it is paused; 0: for ever. See Client.AutoPause.
 	AutoPause time.Duration `json:"autoPause,omitempty"`
-	// HostAccess is what the machine may reach of this host's 127.0.0.1; the zero Access is nothing. Not used with SSH.
+	// HostAccess is what the machine may reach of this host's 127.0.0.1; the zero Access is nothing. Not used with SSH. See
+	// Client.HostAccess.
 	HostAccess network.Access `json:"hostAccess,omitzero"`
 	SSH        *SSH           `json:"ssh,omitempty"` // instead of a virtual network; NetworkSocket and GuestMAC are not used then
 	Ports      []Port         `json:"ports"`         // published as long as the agent runs; a taken one keeps it from starting

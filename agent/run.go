@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/skiff-k8s/skiff/agent/mirror"
+	"github.com/skiff-k8s/skiff/agent/network"
 	"github.com/skiff-k8s/skiff/agent/publish"
 	"github.com/skiff-k8s/skiff/agent/sleep"
 	"github.com/skiff-k8s/skiff/fail"
@@ -63,7 +64,7 @@ func Run(ctx context.Context, c Config, log io.Writer, machines func(Dialer) sle
 	}
 	api.status, api.watch = a.status, func(kubeconfig []byte) error { return a.kubernetes.watch(ctx, kubeconfig) }
 	api.published = a.kubernetes.wait
-	api.autoPause, api.wake = a.sleeper.SetLimit, a.wake
+	api.autoPause, api.wake, api.hostAccess = a.sleeper.SetLimit, a.wake, a.setHostAccess
 	logger.Info("the agent starts", "profile", c.Profile, "address", c.Address, "pid", os.Getpid(), "offline", c.Offline)
 	err = a.serve(ctx, api.handler(), ready)
 	logger.Info("the agent ends", "err", err)
@@ -184,7 +185,37 @@ func (a *agent) status(ctx context.Context) Status {
 		PID: os.Getpid(), Version: version(), Profile: a.config.Profile, Address: a.config.Address, LogFile: a.config.LogFile,
 		Published: a.publisher.Published(), Connected: a.link.Connected(), Offline: a.config.Offline,
 		Watching: watching, Health: health, AutoPause: a.sleeper.Limit(), Asleep: a.sleeper.Asleep(),
+		HostAccess: a.hostAccess(),
 	}
+}
+
+// hostReacher is a link by which the machine may reach services of this host.
+type hostReacher interface {
+	Access() network.Access
+	SetAccess(access network.Access)
+}
+
+var _ hostReacher = virtualLink{}
+
+// hostAccess is what the machine may reach of this host.
+func (a *agent) hostAccess() network.Access {
+	if reacher, ok := a.link.(hostReacher); ok {
+		return reacher.Access()
+	}
+	return network.Access{}
+}
+
+func (a *agent) setHostAccess(access network.Access) error {
+	reacher, ok := a.link.(hostReacher)
+	if ok {
+		reacher.SetAccess(access)
+		a.log.Info("what the machine reaches of this host's 127.0.0.1 has changed", "all", access.All, "ports", access.Ports)
+		return nil
+	}
+	if access.All || len(access.Ports) > 0 {
+		return errors.New("the machine is reached over SSH, and does not reach this host")
+	}
+	return nil
 }
 
 func (a *agent) wake(ctx context.Context) error {

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/skiff-k8s/skiff/agent"
+	"github.com/skiff-k8s/skiff/agent/network"
+	"github.com/skiff-k8s/skiff/config"
 )
 
 // LiveAgents are real agents: processes of the skiff binary.
@@ -46,6 +48,11 @@ func (LiveAgents) Published(ctx context.Context, socket string) error {
 // AutoPause implements Agents.
 func (LiveAgents) AutoPause(ctx context.Context, socket string, limit time.Duration) error {
 	return agent.Dial(socket).AutoPause(ctx, limit)
+}
+
+// HostAccess implements Agents.
+func (LiveAgents) HostAccess(ctx context.Context, socket string, access config.HostAccess) error {
+	return agent.Dial(socket).HostAccess(ctx, network.Access(access))
 }
 
 // Wake implements Agents.

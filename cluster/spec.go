@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/skiff-k8s/skiff/agent"
+	"github.com/skiff-k8s/skiff/agent/network"
 	"github.com/skiff-k8s/skiff/config"
 	"github.com/skiff-k8s/skiff/drivers"
 	"github.com/skiff-k8s/skiff/fail"
@@ -139,6 +140,7 @@ func (m *Manager) agentConfig(c config.Cluster) agent.Config {
 		Cache:         m.Home.MirrorCache(),
 		Offline:       c.Offline,
 		AutoPause:     c.AutoPause.Duration(),
+		HostAccess:    network.Access(c.HostAccess),
 		Ports: []agent.Port{
 			{Name: "ssh", Host: sshPort, Guest: 22},
 			{Name: "apiserver", Host: apiPort, Guest: apiPort},

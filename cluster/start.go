@@ -41,6 +41,7 @@ type Wanted struct {
 	Addons            []string
 	Offline           *bool
 	AutoPause         *time.Duration // 0: never
+	HostAccess        *config.HostAccess
 	CertExpiration    *time.Duration // of certificates that are made from now on
 	SSH               *config.SSH    // a machine that exists; without a host key, and without an address to keep that of an existing cluster
 }
@@ -202,6 +203,7 @@ func (m *Manager) settle(ctx context.Context, o StartOptions) (c config.Cluster,
 	set(&c.Network, o.Wanted.Network)
 	set(&c.Offline, o.Wanted.Offline)
 	set(&c.AutoPause, (*config.Duration)(o.Wanted.AutoPause))
+	set(&c.HostAccess, o.Wanted.HostAccess)
 	set(&c.CertExpiration, (*config.Duration)(o.Wanted.CertExpiration))
 	c.APIServerNames = union(c.APIServerNames, o.Wanted.APIServerNames)
 	c.APIServerIPs = union(c.APIServerIPs, o.Wanted.APIServerIPs)
@@ -232,7 +234,7 @@ func (m *Manager) settle(ctx context.Context, o StartOptions) (c config.Cluster,
 		driver, err = m.driver(c)
 	}
 	if err == nil {
-		problems = append(problems, sleeps(c, driver), grows(stored, c, driver))
+		problems = append(problems, sleeps(c, driver), reachesHost(c, driver), grows(stored, c, driver))
 		err = works(ctx, driver)
 	}
 	problems = append(problems, err)

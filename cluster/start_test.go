@@ -151,6 +151,8 @@ func TestPlans(t *testing.T) {
 		}},
 		{name: "running-auto-pause", before: func(w *world) { w.starts(w.options()) }, options: func(o *cluster.StartOptions) { o.Wanted.AutoPause = new(90 * time.Minute) }},
 		{name: "running-auto-pause-off", before: func(w *world) { w.starts(w.pausing(time.Hour)) }, options: func(o *cluster.StartOptions) { o.Wanted.AutoPause = new(time.Duration(0)) }},
+		{name: "running-host-access", before: func(w *world) { w.starts(w.options()) }, options: func(o *cluster.StartOptions) { o.Wanted.HostAccess = &config.HostAccess{Ports: []uint16{5432, 8080}} }},
+		{name: "running-host-access-off", before: func(w *world) { w.starts(w.letting(config.HostAccess{All: true})) }, options: func(o *cluster.StartOptions) { o.Wanted.HostAccess = &config.HostAccess{} }},
 		{name: "agent-dead-plain", before: func(w *world) {
 			w.driver.Plain = true
 			w.starts(w.options())

@@ -32,6 +32,7 @@ type Status struct {
 	APIServer  string // Running, Stopped, Paused
 	Kubeconfig string // Configured, Misconfigured
 	Worker     bool
+	HostAccess string `json:",omitempty"` // what pods reach of this computer's 127.0.0.1: ports as in 5432,8080, or all; empty: nothing
 	Note       string `json:",omitempty"` // what is wrong and what to do about it, when something is
 }
 
@@ -47,6 +48,7 @@ func (m *Manager) Status(ctx context.Context, profile string) (Status, error) {
 		return status, err
 	}
 	status.Kubelet, status.APIServer, status.Kubeconfig = Stopped, Stopped, Misconfigured
+	status.HostAccess = allowed(c.HostAccess)
 	vm, spec, err := m.machine(c)
 	if err != nil {
 		return status, err
@@ -108,6 +110,7 @@ func (m *Manager) Status(ctx context.Context, profile string) (Status, error) {
 		status.Note = lostAgent(profile)
 		return status, nil
 	}
+	status.HostAccess = allowed(config.HostAccess(answer.HostAccess))
 	if answer.Health.Kubelet == "" {
 		status.Kubelet = Running
 	}
@@ -123,6 +126,14 @@ func (m *Manager) Status(ctx context.Context, profile string) (Status, error) {
 		}
 	}
 	return status, nil
+}
+
+// allowed is empty for none.
+func allowed(access config.HostAccess) string {
+	if access.None() {
+		return ""
+	}
+	return access.String()
 }
 
 func lostAgent(profile string) string {

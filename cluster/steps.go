@@ -55,7 +55,9 @@ func (s *start) plan() Plan {
 	add(!works && (!resumes || !s.config.Provisioned), s.kubernetes())
 	watched := !boots && !rekeyed && s.seen.agent != nil && s.seen.agent.Watching
 	add(!watched, s.services())
-	add(s.seen.agent != nil && !rekeyed && s.told() != s.config.AutoPause.Duration(), s.autoPause())
+	if s.seen.agent != nil && !rekeyed {
+		plan.Steps = append(plan.Steps, s.tells()...)
+	}
 	add(s.wantsContext() || s.readdressed(), s.context())
 	lacking := slices.DeleteFunc(slices.Clone(s.config.Addons), func(addon string) bool { return s.seen.enabled[addon] })
 	add((!works || !watched) && !s.options.NoWait, s.wait(lacking...))
@@ -64,6 +66,17 @@ func (s *start) plan() Plan {
 		add(true, s.addon(addon))
 	}
 	return plan
+}
+
+// tells are the steps by which an agent that runs learns of what has changed.
+func (s *start) tells() (steps []Step) {
+	if s.told() != s.config.AutoPause.Duration() {
+		steps = append(steps, s.autoPause())
+	}
+	if s.toldAccess().String() != s.config.HostAccess.String() {
+		steps = append(steps, s.hostAccess())
+	}
+	return steps
 }
 
 // why picks the reason: first for a new cluster, else then.

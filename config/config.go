@@ -55,6 +55,7 @@ type Cluster struct {
 	Offline           bool       `json:"offline,omitempty"`
 	AutoPause         Duration   `json:"autoPause,omitempty"`      // without a request, until the machine is paused; 0: never
 	CertExpiration    Duration   `json:"certExpiration,omitempty"` // of certificates that are made from now on; 0 in files from before there was a choice: DefaultCertExpiration
+	HostAccess        HostAccess `json:"hostAccess,omitzero"`      // what pods reach of this computer's 127.0.0.1
 	SSH               *SSH       `json:"ssh,omitempty"`            // a machine that exists already; nil for those that a driver makes
 	Created           time.Time  `json:"created"`
 	// NetworkAddress is the machine's in Network; it is known once there is a machine.

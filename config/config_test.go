@@ -19,7 +19,8 @@ func example() config.Cluster {
 		Profile: "dev", Driver: "qemu", CPUs: 2, MemoryMiB: 2048, DiskBytes: 20 << 30, KubernetesVersion: "v1.37.2", Image: "abc",
 		Network: "lan", NetworkAddress: netip.MustParsePrefix("192.168.150.254/24"),
 		Address: netip.MustParseAddr("127.77.3.1"), APIServerNames: []string{"x.test"}, Addons: []string{"ingress"}, Offline: true, AutoPause: config.Duration(30 * time.Minute), CertExpiration: config.Duration(8760 * time.Hour),
-		Created: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Provisioned: true,
+		HostAccess: config.HostAccess{Ports: []uint16{5432, 8080}},
+		Created:    time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Provisioned: true,
 	}
 }
 
@@ -57,6 +58,7 @@ func TestParseRefuses(t *testing.T) {
 		"another type":     strings.Replace(good, "cpus: 2", "cpus: many", 1),
 		"a public address": strings.Replace(good, "127.77.3.1", "192.0.2.1", 1),
 		"no address":       strings.Replace(good, "address: 127.77.3.1\n", "", 1),
+		"no such port":     strings.Replace(good, "hostAccess: 5432,8080", "hostAccess: 5432,80800", 1),
 		"no image":         strings.Replace(good, "image: abc\n", "", 1),
 		"no memory":        strings.Replace(good, "memoryMiB: 2048", "memoryMiB: 0", 1),
 		"a bad profile":    strings.Replace(good, "profile: dev", "profile: ../dev", 1),

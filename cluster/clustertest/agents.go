@@ -15,7 +15,9 @@ import (
 	"time"
 
 	"github.com/skiff-k8s/skiff/agent"
+	"github.com/skiff-k8s/skiff/agent/network"
 	"github.com/skiff-k8s/skiff/cluster"
+	"github.com/skiff-k8s/skiff/config"
 	"github.com/skiff-k8s/skiff/fail"
 )
 
@@ -46,7 +48,7 @@ func (a Agents) Start(ctx context.Context, configFile string, c agent.Config) er
 			if err := os.MkdirAll(filepath.Dir(c.APISocket), 0o700); err != nil {
 				return err
 			}
-			return a.write(c.APISocket, agent.Status{PID: os.Getpid(), Profile: c.Profile, Address: c.Address, LogFile: c.LogFile, Health: a.Health, AutoPause: c.AutoPause})
+			return a.write(c.APISocket, agent.Status{PID: os.Getpid(), Profile: c.Profile, Address: c.Address, LogFile: c.LogFile, Health: a.Health, AutoPause: c.AutoPause, HostAccess: c.HostAccess})
 		})
 }
 
@@ -128,6 +130,13 @@ func (a Agents) AutoPause(ctx context.Context, socket string, limit time.Duratio
 		return a.change(ctx, socket, func(status *agent.Status) {
 			status.AutoPause, status.Asleep = limit, status.Asleep && limit > 0
 		})
+	})
+}
+
+// HostAccess implements cluster.Agents.
+func (a Agents) HostAccess(ctx context.Context, socket string, access config.HostAccess) error {
+	return a.Faults.do(ctx, "agents.hostaccess", func() error {
+		return a.change(ctx, socket, func(status *agent.Status) { status.HostAccess = network.Access(access) })
 	})
 }
 

@@ -10,7 +10,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -43,6 +47,7 @@ func TestTutorial(t *testing.T) {
 	s.step("the manifest of 2019 is raised and applied, and /meow answers", func() { s.servesMeow(address) })
 	s.isUsed(address)
 	s.step("Services answer after kube-proxy was replaced", func() { s.replacesKubeProxy(address) })
+	s.step("a pod reaches a service of this computer only where it may", s.reachesHost)
 	s.step("the guest uses little memory", s.usesLittleMemory)
 	s.step("start recovers from a killed agent", func() { s.recovers("agent", address) })
 	s.step("stop and start go on as if nothing had been", func() { s.suspends(address) })
@@ -398,6 +403,42 @@ func askers(n int) string {
 		fmt.Fprintf(&b, "  - {name: ask%d, image: %q, command: [/usr/local/bin/kube, kubectl, --server=http://meow-svc, get, --raw, /ask]}\n", i, kubeTest)
 	}
 	return b.String()
+}
+
+// reachesHost has a pod ask a server on this computer's 127.0.0.1 by the name host.skiff.internal: it is refused, and answered once
+// the port is allowed on the running cluster.
+func (s *session) reachesHost() {
+	const text = "this is the host"
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) }))
+	defer server.Close()
+	_, port, err := net.SplitHostPort(server.Listener.Addr().String())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	asks := func(phase, want string) {
+		s.t.Helper()
+		s.apply(fmt.Sprintf(`
+apiVersion: v1
+kind: Pod
+metadata: {name: visitor}
+spec:
+  restartPolicy: Never
+  containers:
+  - {name: ask, image: %q, command: [/usr/local/bin/kube, kubectl, "--server=http://host.skiff.internal:%s", get, --raw, /]}
+`, kubeTest, port))
+		s.run("kubectl", "wait", "pod/visitor", "--for=jsonpath={.status.phase}="+phase, "--timeout=2m")
+		if got := s.run("kubectl", "logs", "visitor"); !strings.Contains(got, want) {
+			s.t.Errorf("the pod ended as %s and says %q, want %q", phase, got, want)
+		}
+		s.run("kubectl", "delete", "pod/visitor")
+	}
+	asks("Failed", "refused")
+	s.timed("start --host-access, on a running cluster", "start", "--host-access", port)
+	if status := s.run("status"); !strings.Contains(status, "hostaccess: "+port) {
+		s.t.Errorf("status does not tell the port %s:\n%s", port, status)
+	}
+	asks("Succeeded", text)
+	s.run("start", "--host-access", "none")
 }
 
 func (s *session) publishes(address string) {

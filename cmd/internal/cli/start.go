@@ -43,6 +43,7 @@ func startFlags() *pflag.FlagSet {
 	machineFlags(flags)
 	flags.Bool("offline", false, "never go to the network, for image pulls of pods either")
 	flags.String("auto-pause", "off", "pause the machine after that long without a request, such as 30m; the next one wakes it, and waits")
+	flags.StringSlice("host-access", nil, "ports of this computer's 127.0.0.1 that pods reach as host.skiff.internal, as in 5432,8080, or all, or none (default none)")
 	flags.Bool("no-spare", false, "neither take a warm spare nor prepare one")
 	flags.String("warm-spare", string(spare.Auto), "prepare a warm spare after a new cluster: auto (where there is hardware virtualisation), true or false")
 	flags.Bool("keep-context", false, "leave kubectl's current context alone")
@@ -196,7 +197,7 @@ func (a *app) wanted(cmd *cobra.Command, manager *cluster.Manager, exists bool) 
 	return w, nil
 }
 
-// amounts reads what is a number of something: processors, bytes or time.
+// amounts reads what is a number of something: processors, bytes, time or ports.
 func (a *app) amounts(w *cluster.Wanted, asked func(key string) bool, facts host.Facts) error {
 	s := a.settings
 	var problems []error
@@ -214,6 +215,9 @@ func (a *app) amounts(w *cluster.Wanted, asked func(key string) bool, facts host
 	}
 	if asked("auto-pause") {
 		problems = append(problems, into(&w.AutoPause)(config.AutoPause(s.text("auto-pause"))))
+	}
+	if asked("host-access") {
+		problems = append(problems, into(&w.HostAccess)(config.ParseHostAccess(s.text("host-access"))))
 	}
 	return errors.Join(problems...)
 }

@@ -71,8 +71,12 @@ func writeStatus(w io.Writer, status cluster.Status, format string) error {
 		_, err = fmt.Fprintln(w)
 		return err
 	}
-	_, err := fmt.Fprintf(w, "%s\ntype: Control Plane\nhost: %s\nkubelet: %s\napiserver: %s\nkubeconfig: %s\n",
-		status.Name, status.Host, status.Kubelet, status.APIServer, status.Kubeconfig)
+	access := ""
+	if status.HostAccess != "" {
+		access = "hostaccess: " + status.HostAccess + "\n"
+	}
+	_, err := fmt.Fprintf(w, "%s\ntype: Control Plane\nhost: %s\nkubelet: %s\napiserver: %s\nkubeconfig: %s\n%s",
+		status.Name, status.Host, status.Kubelet, status.APIServer, status.Kubeconfig, access)
 	return err
 }
 

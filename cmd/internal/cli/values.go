@@ -39,6 +39,9 @@ func goodWords(key string, list []string) error {
 	case "auto-pause":
 		_, err := config.AutoPause(text)
 		return err
+	case "host-access":
+		_, err := config.ParseHostAccess(text)
+		return err
 	case "cert-expiration":
 		_, err := config.CertExpiration(text)
 		return err
