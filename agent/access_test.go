@@ -101,3 +101,21 @@ func TestHostAccessOverSSH(t *testing.T) {
 		t.Error("all: got nil, want an error")
 	}
 }
+
+func TestInsecureRegistriesOfARunningAgent(t *testing.T) {
+	t.Parallel()
+	c := config(t, "127.77.222.1")
+	c.Insecure = []string{"first.lan"}
+	client := spawn(t, c)
+	if got := status(t, client).InsecureRegistries; !slices.Equal(got, c.Insecure) {
+		t.Errorf("at first status says %q, want %q", got, c.Insecure)
+	}
+	for _, want := range [][]string{{"second.lan:5000", "10.1.0.0/16"}, nil} {
+		if err := client.InsecureRegistries(t.Context(), want); err != nil {
+			t.Fatal(err)
+		}
+		if got := status(t, client).InsecureRegistries; !slices.Equal(got, want) {
+			t.Errorf("status says %q, want %q", got, want)
+		}
+	}
+}

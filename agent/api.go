@@ -20,8 +20,9 @@ const maxKubeconfig = 1 << 20
 // maxLimit is how many bytes of a time are taken.
 const maxLimit = 64
 
-// maxAccess is how many bytes of a network.Access are taken: with every port that there is, it has fewer.
-const maxAccess = 1 << 19
+// maxList is how many bytes of a network.Access, which has fewer with every port that there is, and of a list of registries are
+// taken.
+const maxList = 1 << 19
 
 // api is the agent's side of Client.
 type api struct {
@@ -30,6 +31,7 @@ type api struct {
 	published  func(ctx context.Context) error
 	autoPause  func(ctx context.Context, limit time.Duration) error
 	hostAccess func(access network.Access) error
+	insecure   func(registries []string)
 	wake       func(ctx context.Context) error
 	stop       func()
 
@@ -65,10 +67,18 @@ func (a *api) handler() http.Handler {
 	}))
 	mux.HandleFunc("PUT /v1/host-access", done(func(w http.ResponseWriter, r *http.Request) error {
 		var access network.Access
-		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxAccess)).Decode(&access); err != nil {
+		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxList)).Decode(&access); err != nil {
 			return err
 		}
 		return a.hostAccess(access)
+	}))
+	mux.HandleFunc("PUT /v1/insecure-registries", done(func(w http.ResponseWriter, r *http.Request) error {
+		var registries []string
+		err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxList)).Decode(&registries)
+		if err == nil {
+			a.insecure(registries)
+		}
+		return err
 	}))
 	mux.HandleFunc("POST /v1/wake", done(func(_ http.ResponseWriter, r *http.Request) error { return a.wake(r.Context()) }))
 	mux.HandleFunc("POST /v1/shutdown", a.shutdown)

@@ -36,6 +36,8 @@ type Status struct {
 	Asleep    bool          `json:"asleep,omitempty"`
 	// HostAccess is what the machine may reach of this host's 127.0.0.1.
 	HostAccess network.Access `json:"hostAccess,omitzero"`
+	// InsecureRegistries are as of the method of that name.
+	InsecureRegistries []string `json:"insecureRegistries,omitempty"`
 }
 
 // Health says what is wrong with parts of the guest, one sentence each. Empty means that the part answers.
@@ -139,6 +141,17 @@ func (c *Client) HostAccess(ctx context.Context, access network.Access) error {
 		return err
 	}
 	return c.request(ctx, http.MethodPut, "/v1/host-access", body)
+}
+
+// InsecureRegistries lets the mirror ask those registries, and no others, without TLS and with a certificate that this host does
+// not trust, from now on; see package mirror for how they are named. It fails with ErrUnknown where an earlier skiff has started
+// the agent.
+func (c *Client) InsecureRegistries(ctx context.Context, registries []string) error {
+	body, err := json.Marshal(registries)
+	if err != nil {
+		return err
+	}
+	return c.request(ctx, http.MethodPut, "/v1/insecure-registries", body)
 }
 
 // Wake wakes a machine that is asleep, as somebody does who asks something of it, and returns once it is awake; nil when

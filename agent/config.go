@@ -44,8 +44,10 @@ type Config struct {
 	// HostAccess is what the machine may reach of this host's 127.0.0.1; the zero Access is nothing. Not used with SSH. See
 	// Client.HostAccess.
 	HostAccess network.Access `json:"hostAccess,omitzero"`
-	SSH        *SSH           `json:"ssh,omitempty"` // instead of a virtual network; NetworkSocket and GuestMAC are not used then
-	Ports      []Port         `json:"ports"`         // published as long as the agent runs; a taken one keeps it from starting
+	// Insecure are the registries that the mirror may ask without TLS; see Client.InsecureRegistries.
+	Insecure []string `json:"insecureRegistries,omitempty"`
+	SSH      *SSH     `json:"ssh,omitempty"` // instead of a virtual network; NetworkSocket and GuestMAC are not used then
+	Ports    []Port   `json:"ports"`         // published as long as the agent runs; a taken one keeps it from starting
 }
 
 // Port is one TCP port of the guest that every cluster publishes.

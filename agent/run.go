@@ -65,6 +65,7 @@ func Run(ctx context.Context, c Config, log io.Writer, machines func(Dialer) sle
 	api.status, api.watch = a.status, func(kubeconfig []byte) error { return a.kubernetes.watch(ctx, kubeconfig) }
 	api.published = a.kubernetes.wait
 	api.autoPause, api.wake, api.hostAccess = a.sleeper.SetLimit, a.wake, a.setHostAccess
+	api.insecure = a.images.SetInsecure
 	logger.Info("the agent starts", "profile", c.Profile, "address", c.Address, "pid", os.Getpid(), "offline", c.Offline)
 	err = a.serve(ctx, api.handler(), ready)
 	logger.Info("the agent ends", "err", err)
@@ -100,7 +101,7 @@ type agent struct {
 	link       link
 	sleeper    *sleep.Sleeper
 	publisher  *publish.Publisher
-	mirror     http.Handler
+	images     *mirror.Mirror
 	kubernetes *watcher
 }
 
@@ -119,12 +120,12 @@ func build(ctx context.Context, c Config, log *slog.Logger, machines func(Dialer
 	if err != nil {
 		return nil, err
 	}
-	images, err := mirror.New(mirror.Config{Layout: c.Mirror, Cache: c.Cache, Offline: c.Offline, Logins: c.MirrorTLS != nil, Log: log})
+	images, err := mirror.New(mirror.Config{Layout: c.Mirror, Cache: c.Cache, Offline: c.Offline, Logins: c.MirrorTLS != nil, Insecure: c.Insecure, Log: log})
 	if err != nil {
 		return nil, err
 	}
 	return &agent{
-		config: c, log: log, link: link, sleeper: sleeper, publisher: publisher, mirror: pulling(images, sleeper),
+		config: c, log: log, link: link, sleeper: sleeper, publisher: publisher, images: images,
 		kubernetes: &watcher{config: c, link: link, dial: dial, sleeper: sleeper, publisher: publisher, log: log},
 	}, nil
 }
@@ -170,7 +171,7 @@ func (a *agent) open(ctx context.Context, group *errgroup.Group, api http.Handle
 	if a.config.MirrorTLS != nil {
 		images = tls.NewListener(images, a.config.MirrorTLS.server())
 	}
-	serveHTTP(ctx, group, "registry mirror", a.mirror, images)
+	serveHTTP(ctx, group, "registry mirror", pulling(a.images, a.sleeper), images)
 	clients, err := listen(a.config.APISocket)
 	if err != nil {
 		return fmt.Errorf("listen for clients: %w", err)
@@ -185,7 +186,7 @@ func (a *agent) status(ctx context.Context) Status {
 		PID: os.Getpid(), Version: version(), Profile: a.config.Profile, Address: a.config.Address, LogFile: a.config.LogFile,
 		Published: a.publisher.Published(), Connected: a.link.Connected(), Offline: a.config.Offline,
 		Watching: watching, Health: health, AutoPause: a.sleeper.Limit(), Asleep: a.sleeper.Asleep(),
-		HostAccess: a.hostAccess(),
+		HostAccess: a.hostAccess(), InsecureRegistries: a.images.Insecure(),
 	}
 }
 

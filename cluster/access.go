@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/skiff-k8s/skiff/agent"
 	"github.com/skiff-k8s/skiff/config"
@@ -32,15 +33,41 @@ func (s *start) hostAccess() Step {
 		if err := s.save(s.config); err != nil {
 			return err
 		}
-		err := s.Agents.HostAccess(ctx, s.files.AgentSocket(), wanted)
-		op := "tell the agent of cluster " + s.config.Profile + " what pods reach of this computer"
-		if errors.Is(err, agent.ErrUnknown) {
-			return fail.New(fail.AgentFailed, op, "another version of skiff has started it: %w", err).
-				WithHint("The next start after a stop starts another agent, which knows; `skiff stop` keeps everything.").WithNext("skiff stop -p %s", s.config.Profile)
-		}
-		return wrap(fail.AgentFailed, err, "%s", op)
+		return s.untold(s.Agents.HostAccess(ctx, s.files.AgentSocket(), wanted), "what pods reach of this computer")
 	}
 	return step
+}
+
+// insecureRegistries is the step by which an agent that runs learns which registries may be asked without TLS.
+func (s *start) insecureRegistries() Step {
+	wanted := s.config.InsecureRegistries
+	step := Step{
+		ID: "insecure-registry", Text: "Ask " + strings.Join(wanted, ", ") + " without TLS too",
+		Why: "its agent asks no registry so",
+	}
+	if len(wanted) == 0 {
+		step.Text = "Ask no registry without TLS"
+	}
+	if told := s.seen.agent.InsecureRegistries; len(told) > 0 {
+		step.Why = "its agent asks " + strings.Join(told, ", ") + " so"
+	}
+	step.Do = func(ctx context.Context, _ Report) error {
+		if err := s.save(s.config); err != nil {
+			return err
+		}
+		return s.untold(s.Agents.InsecureRegistries(ctx, s.files.AgentSocket(), wanted), "which registries to ask without TLS")
+	}
+	return step
+}
+
+// untold is the error of an agent that was to learn something while it runs; nil stays nil.
+func (s *start) untold(err error, what string) error {
+	op := "tell the agent of cluster " + s.config.Profile + " " + what
+	if errors.Is(err, agent.ErrUnknown) {
+		return fail.New(fail.AgentFailed, op, "another version of skiff has started it: %w", err).
+			WithHint("The next start after a stop starts another agent, which knows; `skiff stop` keeps everything.").WithNext("skiff stop -p %s", s.config.Profile)
+	}
+	return wrap(fail.AgentFailed, err, "%s", op)
 }
 
 // ports is what pods reach, as a part of a sentence.

@@ -104,3 +104,33 @@ func TestHostAccessOfAnOlderAgent(t *testing.T) {
 		t.Errorf("got %v, want %s with the way to another agent", err, fail.AgentFailed)
 	}
 }
+
+func TestInsecureRegistriesAreChanged(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.starts(w.options())
+	told := func() string {
+		t.Helper()
+		status, err := w.Agents.Status(t.Context(), w.Home.Cluster("dev").AgentSocket())
+		w.must(err)
+		return strings.Join(status.InsecureRegistries, ",")
+	}
+	for _, wanted := range [][]string{{"registry.lan:5000"}, {"10.1.0.0/16", "other.lan"}, {}, {"registry.lan:5000"}} {
+		w.did()
+		o := w.options()
+		o.Wanted.InsecureRegistries = &wanted
+		w.starts(o)
+		if steps, _ := w.did(); steps != "insecure-registry" || told() != strings.Join(wanted, ",") {
+			t.Errorf("start took the steps %q, and the agent asks %q so; want insecure-registry and %q", steps, told(), wanted)
+		}
+		w.starts(w.options()) // it is remembered
+		if steps, _ := w.did(); steps != "" {
+			t.Errorf("another start took the steps %q, want none", steps)
+		}
+	}
+	w.stops()
+	w.starts(w.options())
+	if got := told(); got != "registry.lan:5000" {
+		t.Errorf("after a stop the agent asks %q so, want registry.lan:5000", got)
+	}
+}

@@ -48,7 +48,8 @@ func (m *Manager) BuildSpare(ctx context.Context, o SpareOptions, sink Sink) (Sp
 	if err != nil {
 		return SpareBuilt{}, ofSpare(err, name)
 	}
-	c.AutoPause, c.HostAccess = 0, config.HostAccess{} // until a cluster has it, for whom it begins anew
+	// Until a cluster has it, for whom it begins anew.
+	c.AutoPause, c.HostAccess, c.InsecureRegistries = 0, config.HostAccess{}, nil
 	run := &start{
 		Manager: spares, options: StartOptions{Profile: name, WaitTimeout: spareWait}, config: c, files: spares.Home.Cluster(name), sink: sink,
 	}

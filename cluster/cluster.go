@@ -75,6 +75,8 @@ type Agents interface {
 	AutoPause(ctx context.Context, socket string, limit time.Duration) error
 	// HostAccess makes the agent let its machine reach those services on this host's 127.0.0.1, and no others.
 	HostAccess(ctx context.Context, socket string, access config.HostAccess) error
+	// InsecureRegistries lets the agent's mirror ask those registries, and no others, without TLS.
+	InsecureRegistries(ctx context.Context, socket string, registries []string) error
 	// Wake makes the agent wake its machine, and returns once it is awake; nil when it is not asleep.
 	Wake(ctx context.Context, socket string) error
 	// Stop ends the agent that was started with configFile, also when its socket is gone; nil when none runs.

@@ -55,6 +55,11 @@ func (LiveAgents) HostAccess(ctx context.Context, socket string, access config.H
 	return agent.Dial(socket).HostAccess(ctx, network.Access(access))
 }
 
+// InsecureRegistries implements Agents.
+func (LiveAgents) InsecureRegistries(ctx context.Context, socket string, registries []string) error {
+	return agent.Dial(socket).InsecureRegistries(ctx, registries)
+}
+
 // Wake implements Agents.
 func (LiveAgents) Wake(ctx context.Context, socket string) error {
 	return agent.Dial(socket).Wake(ctx)

@@ -141,6 +141,7 @@ func (m *Manager) agentConfig(c config.Cluster) agent.Config {
 		Offline:       c.Offline,
 		AutoPause:     c.AutoPause.Duration(),
 		HostAccess:    network.Access(c.HostAccess),
+		Insecure:      c.InsecureRegistries,
 		Ports: []agent.Port{
 			{Name: "ssh", Host: sshPort, Guest: 22},
 			{Name: "apiserver", Host: apiPort, Guest: apiPort},

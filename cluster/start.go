@@ -42,8 +42,10 @@ type Wanted struct {
 	Offline           *bool
 	AutoPause         *time.Duration // 0: never
 	HostAccess        *config.HostAccess
-	CertExpiration    *time.Duration // of certificates that are made from now on
-	SSH               *config.SSH    // a machine that exists; without a host key, and without an address to keep that of an existing cluster
+	// InsecureRegistries take the place of those that the cluster has; as config.ParseRegistries reads them.
+	InsecureRegistries *[]string
+	CertExpiration     *time.Duration // of certificates that are made from now on
+	SSH                *config.SSH    // a machine that exists; without a host key, and without an address to keep that of an existing cluster
 }
 
 // StartOptions says how to start.
@@ -204,6 +206,7 @@ func (m *Manager) settle(ctx context.Context, o StartOptions) (c config.Cluster,
 	set(&c.Offline, o.Wanted.Offline)
 	set(&c.AutoPause, (*config.Duration)(o.Wanted.AutoPause))
 	set(&c.HostAccess, o.Wanted.HostAccess)
+	set(&c.InsecureRegistries, o.Wanted.InsecureRegistries)
 	set(&c.CertExpiration, (*config.Duration)(o.Wanted.CertExpiration))
 	c.APIServerNames = union(c.APIServerNames, o.Wanted.APIServerNames)
 	c.APIServerIPs = union(c.APIServerIPs, o.Wanted.APIServerIPs)

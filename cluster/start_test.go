@@ -153,6 +153,13 @@ func TestPlans(t *testing.T) {
 		{name: "running-auto-pause-off", before: func(w *world) { w.starts(w.pausing(time.Hour)) }, options: func(o *cluster.StartOptions) { o.Wanted.AutoPause = new(time.Duration(0)) }},
 		{name: "running-host-access", before: func(w *world) { w.starts(w.options()) }, options: func(o *cluster.StartOptions) { o.Wanted.HostAccess = &config.HostAccess{Ports: []uint16{5432, 8080}} }},
 		{name: "running-host-access-off", before: func(w *world) { w.starts(w.letting(config.HostAccess{All: true})) }, options: func(o *cluster.StartOptions) { o.Wanted.HostAccess = &config.HostAccess{} }},
+		{name: "running-insecure-registry", before: func(w *world) {
+			o := w.options()
+			o.Wanted.InsecureRegistries = &[]string{"old.lan"}
+			w.starts(o)
+		}, options: func(o *cluster.StartOptions) {
+			o.Wanted.InsecureRegistries = &[]string{"registry.lan:5000", "10.1.0.0/16"}
+		}},
 		{name: "agent-dead-plain", before: func(w *world) {
 			w.driver.Plain = true
 			w.starts(w.options())

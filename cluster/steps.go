@@ -76,6 +76,9 @@ func (s *start) tells() (steps []Step) {
 	if s.toldAccess().String() != s.config.HostAccess.String() {
 		steps = append(steps, s.hostAccess())
 	}
+	if !slices.Equal(s.seen.agent.InsecureRegistries, s.config.InsecureRegistries) {
+		steps = append(steps, s.insecureRegistries())
+	}
 	return steps
 }
 

@@ -56,8 +56,10 @@ type Cluster struct {
 	AutoPause         Duration   `json:"autoPause,omitempty"`      // without a request, until the machine is paused; 0: never
 	CertExpiration    Duration   `json:"certExpiration,omitempty"` // of certificates that are made from now on; 0 in files from before there was a choice: DefaultCertExpiration
 	HostAccess        HostAccess `json:"hostAccess,omitzero"`      // what pods reach of this computer's 127.0.0.1
-	SSH               *SSH       `json:"ssh,omitempty"`            // a machine that exists already; nil for those that a driver makes
-	Created           time.Time  `json:"created"`
+	// InsecureRegistries may be asked without TLS, or with a certificate that nobody vouches for; as ParseRegistries reads them.
+	InsecureRegistries []string  `json:"insecureRegistries,omitempty"`
+	SSH                *SSH      `json:"ssh,omitempty"` // a machine that exists already; nil for those that a driver makes
+	Created            time.Time `json:"created"`
 	// NetworkAddress is the machine's in Network; it is known once there is a machine.
 	NetworkAddress netip.Prefix `json:"networkAddress,omitzero"`
 	// Provisioned says that Kubernetes has once been brought up on it. Until then a start makes the cluster anew.

@@ -19,8 +19,8 @@ func example() config.Cluster {
 		Profile: "dev", Driver: "qemu", CPUs: 2, MemoryMiB: 2048, DiskBytes: 20 << 30, KubernetesVersion: "v1.37.2", Image: "abc",
 		Network: "lan", NetworkAddress: netip.MustParsePrefix("192.168.150.254/24"),
 		Address: netip.MustParseAddr("127.77.3.1"), APIServerNames: []string{"x.test"}, Addons: []string{"ingress"}, Offline: true, AutoPause: config.Duration(30 * time.Minute), CertExpiration: config.Duration(8760 * time.Hour),
-		HostAccess: config.HostAccess{Ports: []uint16{5432, 8080}},
-		Created:    time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Provisioned: true,
+		HostAccess: config.HostAccess{Ports: []uint16{5432, 8080}}, InsecureRegistries: []string{"registry.lan:5000", "10.1.0.0/16"},
+		Created: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Provisioned: true,
 	}
 }
 

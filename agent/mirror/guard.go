@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -15,8 +16,8 @@ import (
 // errForbidden: a pod that names an image chooses the address that this host asks, and where its registry redirects to.
 var errForbidden = errors.New("the registry mirror asks no address of this host itself, nor of its link")
 
-// errNotEncrypted: go-containerregistry tries plain HTTP for private addresses (pkg/name, Registry.Scheme).
-var errNotEncrypted = errors.New("the registry wants a login and has no TLS, and a login is sent over TLS only")
+// errNotEncrypted: also a registry that the user named as insecure is not told a login that others could read.
+var errNotEncrypted = errors.New("the registry wants a login and has no TLS with a certificate that this host trusts, and a login is sent over such TLS only")
 
 // public reports whether a registry may be there. All of 127.0.0.0/8 is the host, clusters' addresses too.
 func public(address netip.Addr) error {
@@ -37,7 +38,8 @@ type guarded struct {
 
 var _ http.RoundTripper = (*guarded)(nil)
 
-func newGuarded(proxy func(*http.Request) (*url.URL, error), allow func(netip.Addr) error) *guarded {
+// newGuarded takes certificates as they come where it is lax.
+func newGuarded(proxy func(*http.Request) (*url.URL, error), allow func(netip.Addr) error, lax bool) *guarded {
 	checked := net.Dialer{Timeout: dialTimeout, ControlContext: func(_ context.Context, _, address string, _ syscall.RawConn) error {
 		to, err := netip.ParseAddrPort(address)
 		if err != nil {
@@ -46,17 +48,18 @@ func newGuarded(proxy func(*http.Request) (*url.URL, error), allow func(netip.Ad
 		return allow(to.Addr())
 	}}
 	plain := net.Dialer{Timeout: dialTimeout} // the proxy is the user's choice, and may well be on this host
-	direct := transportOver(checked.DialContext)
-	proxied := transportOver(plain.DialContext)
+	direct := transportOver(checked.DialContext, lax)
+	proxied := transportOver(plain.DialContext, lax)
 	proxied.Proxy = proxy
 	return &guarded{proxy: proxy, allow: allow, direct: direct, proxied: proxied}
 }
 
 const dialTimeout = 5 * time.Second
 
-func transportOver(dial func(ctx context.Context, network, address string) (net.Conn, error)) *http.Transport {
+func transportOver(dial func(ctx context.Context, network, address string) (net.Conn, error), lax bool) *http.Transport {
 	return &http.Transport{
 		DialContext:           dial,
+		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: lax},
 		ForceAttemptHTTP2:     true,
 		TLSHandshakeTimeout:   10 * time.Second,
 		ResponseHeaderTimeout: 15 * time.Second,
@@ -86,7 +89,7 @@ func (g *guarded) RoundTrip(r *http.Request) (*http.Response, error) {
 	return g.proxied.RoundTrip(r)
 }
 
-// encrypted refuses plain HTTP.
+// encrypted refuses plain HTTP, and what is over it verifies certificates.
 type encrypted struct{ over http.RoundTripper }
 
 var _ http.RoundTripper = encrypted{}
@@ -95,5 +98,9 @@ func (e encrypted) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.URL.Scheme != "https" {
 		return nil, fmt.Errorf("%w: %s", errNotEncrypted, r.URL.Host)
 	}
-	return e.over.RoundTrip(r)
+	response, err := e.over.RoundTrip(r)
+	if wrong, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return nil, fmt.Errorf("%w: %s: %w", errNotEncrypted, r.URL.Host, wrong)
+	}
+	return response, err
 }

@@ -69,7 +69,7 @@ func TestANameThatResolvesToTheHostIsNotAsked(t *testing.T) {
 	named := strings.Replace(at, "127.0.0.1", "localhost", 1)
 	proxy, relayed := counted(t, "127.0.0.1", func(http.ResponseWriter, *http.Request) {})
 	through := func(*http.Request) (*url.URL, error) { return url.Parse(proxy) }
-	for what, transport := range map[string]http.RoundTripper{"directly": newGuarded(noProxy, public), "through a proxy": newGuarded(through, public)} {
+	for what, transport := range map[string]http.RoundTripper{"directly": newGuarded(noProxy, public, false), "through a proxy": newGuarded(through, public, false)} {
 		if err := get(t, transport, named); !errors.Is(err, errForbidden) {
 			t.Errorf("%s: got %v, want %v", what, err, errForbidden)
 		}
@@ -78,7 +78,7 @@ func TestANameThatResolvesToTheHostIsNotAsked(t *testing.T) {
 		t.Errorf("got %d requests at the service and %d at the proxy, want none", count.Load(), relayed.Load())
 	}
 	// A proxy on the host is the user's own choice.
-	if err := get(t, newGuarded(through, public), "http://192.0.2.9/"); err != nil || relayed.Load() != 1 {
+	if err := get(t, newGuarded(through, public, false), "http://192.0.2.9/"); err != nil || relayed.Load() != 1 {
 		t.Errorf("got %v and %d requests at the proxy, want one", err, relayed.Load())
 	}
 }
@@ -95,7 +95,7 @@ func TestARedirectToTheHostIsNotFollowed(t *testing.T) {
 		}
 		return public(address)
 	}
-	if err := get(t, newGuarded(noProxy, allow), registry); !errors.Is(err, errForbidden) || first.Load() != 1 || count.Load() != 0 {
+	if err := get(t, newGuarded(noProxy, allow, false), registry); !errors.Is(err, errForbidden) || first.Load() != 1 || count.Load() != 0 {
 		t.Errorf("got %v, %d requests at the registry and %d behind it, want %v, 1 and 0", err, first.Load(), count.Load(), errForbidden)
 	}
 }
@@ -135,7 +135,8 @@ func TestLogins(t *testing.T) {
 				transport.TLSClientConfig.InsecureSkipVerify = true
 			}
 			transport.DialContext = redirected(server.Listener.Addr().String())
-			u := newUpstream(transport, test.logins)
+			u := newUpstream(transport, transport, test.logins)
+			u.insecure.set([]string{"10.1.2.3:5000"}) // so that it is asked at all where it has no TLS
 			if u.keychain != nil {
 				u.keychain = &keychain{}
 			}

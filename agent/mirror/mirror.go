@@ -27,6 +27,7 @@ type Config struct {
 	Cache     string            // folder of the cache; made when missing; safe to share and to delete; empty: none
 	CacheMax  int64             // bytes that the cache may take; 0: as many as DefaultCacheMax
 	Offline   bool              // never ask a registry
+	Insecure  []string          // as of SetInsecure
 	Logins    bool              // ask as the host's user where a registry wants that; only for who may have what the user has
 	Transport http.RoundTripper // how registries are reached; nil: as the host reaches them
 	Log       *slog.Logger
@@ -52,10 +53,23 @@ func New(c Config) (*Mirror, error) {
 	if err := store.make(); err != nil {
 		return nil, fmt.Errorf("make the cache of images: %w", err)
 	}
-	return &Mirror{
-		bundle: bundle{c.Layout}, cache: store, offline: c.Offline, log: c.Log, upstream: newUpstream(c.Transport, c.Logins),
-	}, nil
+	verifying, lax := c.Transport, c.Transport
+	if c.Transport == nil {
+		verifying, lax = newGuarded(http.ProxyFromEnvironment, public, false), newGuarded(http.ProxyFromEnvironment, public, true)
+	}
+	m := &Mirror{
+		bundle: bundle{c.Layout}, cache: store, offline: c.Offline, log: c.Log, upstream: newUpstream(verifying, lax, c.Logins),
+	}
+	m.SetInsecure(c.Insecure)
+	return m, nil
 }
+
+// SetInsecure says which registries may be asked without TLS, and with a certificate that this host does not trust, from now on:
+// hosts as image names have them, with their port, or networks, as in 10.1.0.0/16, of addresses in image names. No login is sent so.
+func (m *Mirror) SetInsecure(registries []string) { m.upstream.insecure.set(registries) }
+
+// Insecure is what SetInsecure, or else New, was given.
+func (m *Mirror) Insecure() []string { return m.upstream.insecure.get() }
 
 // ServeHTTP implements http.Handler.
 func (m *Mirror) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -79,7 +93,7 @@ func (m *Mirror) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if registry == "" {
 		registry = name.DefaultRegistry
 	}
-	repo, err := name.NewRepository(registry + "/" + repository)
+	repo, err := name.NewRepository(registry+"/"+repository, m.upstream.insecure.naming(registry)...)
 	if err != nil {
 		refuse(w, &problem{http.StatusBadRequest, "NAME_INVALID", err.Error()})
 		return
@@ -106,7 +120,7 @@ func (m *Mirror) manifest(w http.ResponseWriter, r *http.Request, repo name.Repo
 		found, err = m.byDigest(r.Context(), repo, hash)
 	} else {
 		var tag name.Tag
-		if tag, err = name.NewTag(repo.Name() + ":" + reference); err != nil {
+		if tag, err = name.NewTag(repo.Name()+":"+reference, m.upstream.insecure.naming(repo.RegistryStr())...); err != nil {
 			return &problem{http.StatusBadRequest, "MANIFEST_INVALID", err.Error()}
 		}
 		found, err = m.byTag(r.Context(), tag)

@@ -49,9 +49,13 @@ func (o *outside) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	r = r.Clone(r.Context())
-	r.URL.Scheme, r.URL.Host = server.Scheme, server.Host
-	return http.DefaultTransport.RoundTrip(r)
+	sent := r.Clone(r.Context())
+	sent.URL.Scheme, sent.URL.Host = server.Scheme, server.Host
+	response, err := http.DefaultTransport.RoundTrip(sent)
+	if err == nil {
+		response.Request = r // go-containerregistry looks there for how it was asked
+	}
+	return response, err
 }
 
 func (o *outside) fail(err error) {

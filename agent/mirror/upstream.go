@@ -30,6 +30,8 @@ var errStalled = errors.New("the registry sent nothing for half a minute")
 // upstream is the registries themselves, as this host reaches them.
 type upstream struct {
 	transport http.RoundTripper
+	trusted   http.RoundTripper // for logins: TLS alone, with certificates that this host trusts
+	insecure  *insecure
 	keychain  authn.Keychain // nil: no logins
 	now       func() time.Time
 
@@ -42,11 +44,11 @@ type failure struct {
 	err error
 }
 
-func newUpstream(transport http.RoundTripper, logins bool) *upstream {
-	if transport == nil {
-		transport = newGuarded(http.ProxyFromEnvironment, public)
-	}
-	u := &upstream{transport: bounded{transport}, now: time.Now, unreachable: map[string]failure{}}
+// newUpstream takes two ways to the registries: one that verifies certificates, and one that takes them as they come.
+func newUpstream(verifying, lax http.RoundTripper, logins bool) *upstream {
+	u := &upstream{insecure: &insecure{}, now: time.Now, unreachable: map[string]failure{}}
+	u.transport = bounded{secure{verifying: verifying, lax: lax, insecure: u.insecure}}
+	u.trusted = bounded{encrypted{verifying}}
 	if logins {
 		u.keychain = authn.DefaultKeychain
 	}
@@ -77,7 +79,8 @@ func (u *upstream) note(registry string, err error) {
 // answered reports whether err, or its absence, is the registry's own answer.
 func answered(err error) bool {
 	var refusal *transport.Error
-	return err == nil || errors.As(err, &refusal) || errors.Is(err, errForbidden) || errors.Is(err, errNotEncrypted) || errors.Is(err, errTooLarge)
+	var plain *plainError
+	return err == nil || errors.As(err, &refusal) || errors.As(err, &plain) && plain.answered || errors.Is(err, errForbidden) || errors.Is(err, errNotEncrypted) || errors.Is(err, errTooLarge)
 }
 
 func (u *upstream) manifest(ctx context.Context, ref name.Reference, limit time.Duration) (manifest, error) {
@@ -144,7 +147,7 @@ func (u *upstream) try(ctx context.Context, ref name.Reference, ask func(...remo
 	if lookup != nil || login == authn.Anonymous {
 		return err
 	}
-	return ask(append(options, remote.WithAuth(login), remote.WithTransport(encrypted{u.transport}))...)
+	return ask(append(options, remote.WithAuth(login), remote.WithTransport(u.trusted))...)
 }
 
 // errGuestsOwn: "localhost" in the guest is the guest, and the host's localhost is none of its business.
@@ -162,7 +165,10 @@ func loopback(registry string) bool {
 // asProblem says in the words of the protocol what became of a question to a registry.
 func asProblem(repo name.Repository, err error) error {
 	var refusal *transport.Error
+	var plain *plainError
 	switch {
+	case errors.As(err, &plain) && plain.answered:
+		return &problem{http.StatusForbidden, "DENIED", plain.Error()}
 	case errors.Is(err, errGuestsOwn):
 		return &problem{http.StatusNotFound, "NAME_UNKNOWN", err.Error()}
 	case errors.Is(err, errForbidden), errors.Is(err, errNotEncrypted):

@@ -48,7 +48,7 @@ func (a Agents) Start(ctx context.Context, configFile string, c agent.Config) er
 			if err := os.MkdirAll(filepath.Dir(c.APISocket), 0o700); err != nil {
 				return err
 			}
-			return a.write(c.APISocket, agent.Status{PID: os.Getpid(), Profile: c.Profile, Address: c.Address, LogFile: c.LogFile, Health: a.Health, AutoPause: c.AutoPause, HostAccess: c.HostAccess})
+			return a.write(c.APISocket, agent.Status{PID: os.Getpid(), Profile: c.Profile, Address: c.Address, LogFile: c.LogFile, Health: a.Health, AutoPause: c.AutoPause, HostAccess: c.HostAccess, InsecureRegistries: c.Insecure})
 		})
 }
 
@@ -137,6 +137,13 @@ func (a Agents) AutoPause(ctx context.Context, socket string, limit time.Duratio
 func (a Agents) HostAccess(ctx context.Context, socket string, access config.HostAccess) error {
 	return a.Faults.do(ctx, "agents.hostaccess", func() error {
 		return a.change(ctx, socket, func(status *agent.Status) { status.HostAccess = network.Access(access) })
+	})
+}
+
+// InsecureRegistries implements cluster.Agents.
+func (a Agents) InsecureRegistries(ctx context.Context, socket string, registries []string) error {
+	return a.Faults.do(ctx, "agents.insecureregistries", func() error {
+		return a.change(ctx, socket, func(status *agent.Status) { status.InsecureRegistries = registries })
 	})
 }
 

@@ -44,6 +44,7 @@ func startFlags() *pflag.FlagSet {
 	flags.Bool("offline", false, "never go to the network, for image pulls of pods either")
 	flags.String("auto-pause", "off", "pause the machine after that long without a request, such as 30m; the next one wakes it, and waits")
 	flags.StringSlice("host-access", nil, "ports of this computer's 127.0.0.1 that pods reach as host.skiff.internal, as in 5432,8080, or all, or none (default none)")
+	flags.StringSlice("insecure-registry", nil, "registries that may be asked without TLS: HOST[:PORT] as in image names, or a network as in 10.1.0.0/16; in place of those before, or none")
 	flags.Bool("no-spare", false, "neither take a warm spare nor prepare one")
 	flags.String("warm-spare", string(spare.Auto), "prepare a warm spare after a new cluster: auto (where there is hardware virtualisation), true or false")
 	flags.Bool("keep-context", false, "leave kubectl's current context alone")
@@ -197,7 +198,7 @@ func (a *app) wanted(cmd *cobra.Command, manager *cluster.Manager, exists bool) 
 	return w, nil
 }
 
-// amounts reads what is a number of something: processors, bytes, time or ports.
+// amounts reads what is a number of something: processors, bytes, time, ports or registries.
 func (a *app) amounts(w *cluster.Wanted, asked func(key string) bool, facts host.Facts) error {
 	s := a.settings
 	var problems []error
@@ -218,6 +219,9 @@ func (a *app) amounts(w *cluster.Wanted, asked func(key string) bool, facts host
 	}
 	if asked("host-access") {
 		problems = append(problems, into(&w.HostAccess)(config.ParseHostAccess(s.text("host-access"))))
+	}
+	if asked("insecure-registry") {
+		problems = append(problems, into(&w.InsecureRegistries)(config.ParseRegistries(s.list("insecure-registry"))))
 	}
 	return errors.Join(problems...)
 }

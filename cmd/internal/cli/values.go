@@ -42,6 +42,9 @@ func goodWords(key string, list []string) error {
 	case "host-access":
 		_, err := config.ParseHostAccess(text)
 		return err
+	case "insecure-registry":
+		_, err := config.ParseRegistries(list)
+		return err
 	case "cert-expiration":
 		_, err := config.CertExpiration(text)
 		return err
