@@ -11,8 +11,11 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/containers/gvisor-tap-vsock/pkg/types"
+
+	"github.com/skiff-k8s/skiff/agent/publish"
 )
 
 // What every cluster's network looks like from inside.
@@ -72,11 +75,10 @@ func (n *Network) Serve(ctx context.Context, listener net.Listener) error {
 	stop := context.AfterFunc(ctx, func() { _ = listener.Close() })
 	defer stop()
 	for {
-		conn, err := listener.Accept()
+		conn, err := publish.Accept(ctx, listener, func(err error, retry time.Duration) {
+			n.log.Warn("the machine could not be let into the network", "err", err, "retry_in", retry)
+		})
 		if ctx.Err() != nil {
-			if err == nil {
-				_ = conn.Close()
-			}
 			return nil
 		}
 		if err != nil {

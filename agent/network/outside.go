@@ -82,9 +82,7 @@ func (o *outside) tcp(r *tcp.ForwarderRequest) {
 		r.Complete(true)
 		return
 	}
-	ctx, cancel := context.WithTimeout(unended(), dialTimeout)
-	defer cancel()
-	server, err := o.dialer(ctx, "tcp", target.String())
+	server, err := o.dial(target)
 	if err != nil {
 		o.log.Debug("a connection to the outside failed", "to", target, "err", err)
 		r.Complete(true)
@@ -97,8 +95,14 @@ func (o *outside) tcp(r *tcp.ForwarderRequest) {
 		_ = server.Close()
 		return
 	}
-	cancel()
 	publish.Join(unended(), gonet.NewTCPConn(&queue, endpoint), server)
+}
+
+// dial connects to the outside; an address from which nothing comes is given up after dialTimeout.
+func (o *outside) dial(target netip.AddrPort) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(unended(), dialTimeout)
+	defer cancel()
+	return o.dialer(ctx, "tcp", target.String())
 }
 
 // udp carries the datagrams of one port of the guest to one address until none has come for udpIdle.

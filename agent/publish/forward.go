@@ -22,28 +22,37 @@ func (p *Publisher) serve(ctx context.Context, listener net.Listener, guest neti
 	defer stop()
 	var open sync.WaitGroup
 	defer open.Wait()
-	backoff := firstBackoff
 	for {
+		conn, err := Accept(ctx, listener, func(err error, retry time.Duration) {
+			p.log.Warn("a published port could not accept a connection", "host", listener.Addr(), "err", err, "retry_in", retry)
+		})
+		if err != nil {
+			return
+		}
+		open.Go(func() { p.carry(ctx, conn, guest) })
+	}
+}
+
+// Accept returns the next connection of a listener that is sound: where accepting fails, as while there are no descriptors left,
+// it tells failed, waits for retry, and tries again. An error means that ctx has ended, or that the listener was closed.
+func Accept(ctx context.Context, listener net.Listener, failed func(err error, retry time.Duration)) (net.Conn, error) {
+	for backoff := firstBackoff; ; backoff = min(2*backoff, lastBackoff) {
 		conn, err := listener.Accept()
-		if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+		if ctx.Err() != nil {
 			if err == nil {
 				_ = conn.Close()
 			}
-			return
+			return nil, ctx.Err()
 		}
-		if err != nil {
-			// The listener itself is sound: the next connection may be accepted again once descriptors are free.
-			p.log.Warn("a published port could not accept a connection", "host", listener.Addr(), "err", err, "retry_in", backoff)
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(backoff):
-			}
-			backoff = min(2*backoff, lastBackoff)
-			continue
+		if err == nil || errors.Is(err, net.ErrClosed) {
+			return conn, err
 		}
-		backoff = firstBackoff
-		open.Go(func() { p.carry(ctx, conn, guest) })
+		failed(err, backoff)
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(backoff):
+		}
 	}
 }
 
