@@ -105,6 +105,12 @@ type agent struct {
 	kubernetes *watcher
 }
 
+// Loader is a machine that can tell which container images its user has given it.
+type Loader interface {
+	// Loaded is as of mirror.Config.
+	Loaded(ctx context.Context, image string) ([]byte, error)
+}
+
 func build(ctx context.Context, c Config, log *slog.Logger, machines func(Dialer) sleep.Machine) (*agent, error) {
 	link, err := newLink(c, log)
 	if err != nil {
@@ -120,7 +126,11 @@ func build(ctx context.Context, c Config, log *slog.Logger, machines func(Dialer
 	if err != nil {
 		return nil, err
 	}
-	images, err := mirror.New(mirror.Config{Layout: c.Mirror, Cache: c.Cache, Offline: c.Offline, Logins: c.MirrorTLS != nil, Insecure: c.Insecure, Log: log})
+	sources := mirror.Config{Layout: c.Mirror, Cache: c.Cache, Offline: c.Offline, Logins: c.MirrorTLS != nil, Insecure: c.Insecure, Log: log}
+	if loader, ok := machine.(Loader); ok {
+		sources.Loaded = loader.Loaded
+	}
+	images, err := mirror.New(sources)
 	if err != nil {
 		return nil, err
 	}

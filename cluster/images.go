@@ -12,6 +12,7 @@ import (
 	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/internal/counting"
 	"github.com/skiff-k8s/skiff/machine"
+	"github.com/skiff-k8s/skiff/store"
 )
 
 // Image is a container image that a cluster's node has.
@@ -22,7 +23,7 @@ type Image struct {
 
 // ctr are the arguments of containerd's client for the images that pods use.
 func ctr(args ...string) []string {
-	return append([]string{"ctr", "--namespace", "k8s.io", "images"}, args...)
+	return append([]string{"ctr", "--namespace", "k8s.io"}, args...)
 }
 
 // LoadImages gives the node the images of an archive: a tar as "docker save" makes it, or of an OCI layout, compressed or
@@ -49,7 +50,7 @@ func (m *Manager) LoadImages(ctx context.Context, profile, from string, archive 
 		}}
 		var complaint bytes.Buffer
 		result, err := vm.Run(ctx, machine.Cmd{
-			Args:  ctr("import", "--local", "--discard-unpacked-layers", "--label", "io.cri-containerd.image=managed", "-"),
+			Args:  ctr("images", "import", "--local", "--discard-unpacked-layers", "--label", "io.cri-containerd.image=managed", "-"),
 			Stdin: sent, Stderr: &complaint,
 		})
 		if err != nil {
@@ -60,6 +61,9 @@ func (m *Manager) LoadImages(ctx context.Context, profile, from string, archive 
 			return wrap(fail.MachineFailed, err, "%s", op)
 		}
 		loaded = imported(string(result.Stdout))
+		if err := noteLoaded(m.Home.Cluster(profile), loaded); err != nil {
+			return store.NoSpace(op, err)
+		}
 		return nil
 	})
 	return loaded, err
@@ -100,7 +104,7 @@ func (m *Manager) Images(ctx context.Context, profile string) ([]Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	result, err := vm.Run(ctx, machine.Cmd{Args: ctr("list")})
+	result, err := vm.Run(ctx, machine.Cmd{Args: ctr("images", "list")})
 	if err != nil {
 		return nil, wrap(fail.MachineFailed, err, "list the images of cluster %s", profile)
 	}

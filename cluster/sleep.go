@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/skiff-k8s/skiff/agent"
 	"github.com/skiff-k8s/skiff/agent/sleep"
 	"github.com/skiff-k8s/skiff/config"
 	"github.com/skiff-k8s/skiff/drivers"
@@ -29,7 +30,10 @@ type Reached interface {
 	io.Closer
 }
 
-var _ sleep.Machine = Hands{}
+var (
+	_ sleep.Machine = Hands{}
+	_ agent.Loader  = Hands{}
+)
 
 // Freeze implements sleep.Machine.
 func (h Hands) Freeze(ctx context.Context) (frozen bool, err error) {

@@ -243,6 +243,9 @@ func (c Cluster) AgentLog() string { return filepath.Join(c.Logs(), "agent.log")
 // AgentConfig is the file that the agent was started with.
 func (c Cluster) AgentConfig() string { return filepath.Join(c.Dir, "agent.json") }
 
+// Loaded is the file with the names of the container images that were loaded from archives, one a line.
+func (c Cluster) Loaded() string { return filepath.Join(c.Dir, "loaded") }
+
 // AgentSocket is the agent's own API.
 func (c Cluster) AgentSocket() string { return filepath.Join(c.Run, "agent.sock") }
 

@@ -6,6 +6,7 @@
 package mirror
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -30,7 +31,10 @@ type Config struct {
 	Insecure  []string          // as of SetInsecure
 	Logins    bool              // ask as the host's user where a registry wants that; only for who may have what the user has
 	Transport http.RoundTripper // how registries are reached; nil: as the host reaches them
-	Log       *slog.Logger
+	// Loaded returns the manifest of an image that the user has given the node under that name, which has the registry in it, as in
+	// docker.io/library/my-app:dev; os.ErrNotExist when there is none. Its layers are on the node. nil: there are no such images.
+	Loaded func(ctx context.Context, image string) ([]byte, error)
+	Log    *slog.Logger
 }
 
 // DefaultCacheMax holds the images of several clusters.
@@ -42,6 +46,7 @@ type Mirror struct {
 	cache    cache
 	offline  bool
 	upstream *upstream
+	loaded   func(ctx context.Context, image string) ([]byte, error)
 	log      *slog.Logger
 }
 
@@ -58,7 +63,7 @@ func New(c Config) (*Mirror, error) {
 		verifying, lax = newGuarded(http.ProxyFromEnvironment, public, false), newGuarded(http.ProxyFromEnvironment, public, true)
 	}
 	m := &Mirror{
-		bundle: bundle{c.Layout}, cache: store, offline: c.Offline, log: c.Log, upstream: newUpstream(verifying, lax, c.Logins),
+		bundle: bundle{c.Layout}, cache: store, offline: c.Offline, loaded: c.Loaded, log: c.Log, upstream: newUpstream(verifying, lax, c.Logins),
 	}
 	m.SetInsecure(c.Insecure)
 	return m, nil
@@ -154,8 +159,10 @@ func (m *Mirror) byDigest(ctx context.Context, repo name.Repository, hash v1.Has
 	return found, nil
 }
 
-// byTag asks in this order: an image that came with the guest; the registry; what the registry said some time ago; a
-// stand-in that came with the guest.
+// byTag asks in this order: an image that came with the guest; the registry; an image that the user has given the node; what the
+// registry said some time ago; a stand-in that came with the guest. Kubernetes asks with imagePullPolicy Always, so a registry that
+// gives an image is believed. Where it gives none, because it cannot be reached or has none of that name for this host's user, a
+// name that was loaded means what was loaded: nothing else could come of the question but a pod that does not start.
 func (m *Mirror) byTag(ctx context.Context, tag name.Tag) (manifest, error) {
 	bundled, standIn, err := m.bundle.find(tag)
 	has := err == nil
@@ -169,6 +176,12 @@ func (m *Mirror) byTag(ctx context.Context, tag name.Tag) (manifest, error) {
 	if failure.err == nil {
 		return failure.manifest, nil
 	}
+	if found, err := m.given(ctx, tag); err == nil {
+		m.log.Info("answering with an image that was loaded", "image", display(tag), "digest", found.hash, "because", failure.err)
+		return found, nil
+	} else if !errors.Is(err, os.ErrNotExist) {
+		m.log.Warn("the node does not tell whether the image was loaded", "image", display(tag), "err", err)
+	}
 	if hash, err := m.cache.tag(tag); err == nil {
 		if found, err := m.stored(hash); err == nil {
 			m.log.Info("answering with what the registry said earlier", "image", display(tag), "because", failure.err)
@@ -180,6 +193,31 @@ func (m *Mirror) byTag(ctx context.Context, tag name.Tag) (manifest, error) {
 		return m.stored(bundled)
 	}
 	return manifest{}, failure.err
+}
+
+// loadedLimit is how long the node may take to tell which image was loaded.
+const loadedLimit = 15 * time.Second
+
+// given is an image that the user has given the node; os.ErrNotExist when there is none. A registry on the node itself is the
+// node's to ask: the image there may be a newer one. "localhost" without a port is none: Podman calls images so that come from no
+// registry.
+func (m *Mirror) given(ctx context.Context, tag name.Tag) (manifest, error) {
+	if registry := tag.RegistryStr(); m.loaded == nil || loopback(registry) && registry != "localhost" {
+		return manifest{}, os.ErrNotExist
+	}
+	ctx, cancel := context.WithTimeout(ctx, loadedLimit)
+	defer cancel()
+	data, err := m.loaded(ctx, display(tag))
+	if err != nil {
+		return manifest{}, err
+	}
+	hash, _, err := v1.SHA256(bytes.NewReader(data))
+	if err != nil {
+		return manifest{}, err
+	}
+	found := manifest{hash: hash, data: data, mediaType: mediaType(data)}
+	m.keep(found)
+	return found, nil
 }
 
 type asked struct {

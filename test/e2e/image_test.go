@@ -24,15 +24,23 @@ func (s *session) loads() {
 	if list := s.run("image", "ls"); !strings.Contains(list, "localhost/loaded:v1\n") || !strings.Contains(list, "kube-proxy") {
 		s.t.Errorf("the images are\n%s", list)
 	}
-	// A pull that fails, as every one without a network does, keeps the image from no other pod.
-	s.apply(shellPod("pulls", "localhost/loaded:v1", "Always", "exec /usr/bin/sleep 1000"))
+	// A pull gets it without a network, and without a registry.
+	s.apply(shellPod("always", "localhost/loaded:v1", "Always", "echo loaded; exec /usr/bin/sleep 1000"))
+	s.run("kubectl", "wait", "pod/always", "--for=condition=Ready", "--timeout=3m")
+	if got := s.run("kubectl", "logs", "always"); got != "loaded" {
+		s.t.Errorf("the pod that pulls printed %q", got)
+	}
+	// A pull that fails, as of a registry that is to be on the node and is not, keeps the image from no other pod.
+	s.writeImage(archive, "localhost:5000/loaded:v1")
+	s.run("image", "load", archive)
+	s.apply(shellPod("pulls", "localhost:5000/loaded:v1", "Always", "exec /usr/bin/sleep 1000"))
 	s.run("kubectl", "wait", "pod/pulls", "--for=jsonpath={.status.containerStatuses[0].state.waiting.reason}=ErrImagePull", "--timeout=2m")
-	s.apply(shellPod("loaded", "localhost/loaded:v1", "IfNotPresent", "echo loaded; exec /usr/bin/sleep 1000"))
+	s.apply(shellPod("loaded", "localhost:5000/loaded:v1", "IfNotPresent", "echo loaded; exec /usr/bin/sleep 1000"))
 	s.run("kubectl", "wait", "pod/loaded", "--for=condition=Ready", "--timeout=3m")
 	if got := s.run("kubectl", "logs", "loaded"); got != "loaded" {
 		s.t.Errorf("the pod printed %q", got)
 	}
-	s.run("kubectl", "delete", "pod", "loaded", "pulls", "--wait=true")
+	s.run("kubectl", "delete", "pod", "always", "loaded", "pulls", "--wait=true")
 	// An archive that was cut off is refused, and the cluster goes on.
 	if err := os.Truncate(archive, 1<<20); err != nil {
 		s.t.Fatal(err)

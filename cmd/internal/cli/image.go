@@ -20,8 +20,8 @@ import (
 func (a *app) image() *cobra.Command {
 	return group(&cobra.Command{
 		Use: "image", Short: "Give the cluster container images, and list those that it has",
-		Long: `Give the cluster container images from archives, and list those that it has. A pod whose imagePullPolicy is not
-Always uses them without a registry.`,
+		Long: `Give the cluster container images from archives, and list those that it has. Pods use them without a registry. With
+imagePullPolicy Always the registry in the image's name is asked first: an image that it gives is used, else the loaded one.`,
 		Example: `  docker save my-app:dev | skiff image load -
   skiff image load my-app.tar
   skiff image list`,
