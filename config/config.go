@@ -114,7 +114,11 @@ func Parse(content []byte) (Cluster, error) {
 func (c Cluster) check() error {
 	switch {
 	case c.APIVersion != APIVersion || c.Kind != Kind:
-		return &store.FieldError{Err: fmt.Errorf("it is a %q of %q, not a %q of %q", c.Kind, c.APIVersion, Kind, APIVersion)}
+		err := fmt.Errorf("it is a %q of %q, not a %q of %q", c.Kind, c.APIVersion, Kind, APIVersion)
+		if c.Kind == Kind && c.APIVersion != "" { // there may be more of them one day
+			return &store.FieldError{Err: err}
+		}
+		return err
 	case !c.Address.IsLoopback():
 		return fmt.Errorf("address %q is not a loopback address", c.Address)
 	case c.SSH != nil && (!c.SSH.Address.IsValid() || c.SSH.User == "" || c.SSH.KeyFile == "" || c.SSH.HostKey == ""):

@@ -18,6 +18,7 @@ import (
 
 // Host is what the checks look at. All of it is handed in, so that tests can show the doctor any host.
 type Host struct {
+	Version    string // of skiff
 	Home       store.Home
 	Built      string // folder of the guest image for new clusters
 	Facts      host.Facts

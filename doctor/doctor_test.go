@@ -51,6 +51,7 @@ func newPatient(t *testing.T) *patient {
 	p := &patient{t: t, dir: dir, env: map[string]string{}}
 	home := filepath.Join(dir, "home")
 	p.Host = doctor.Host{
+		Version: "v1.2.3",
 		Home: store.Home{
 			Config: filepath.Join(home, "config"), State: filepath.Join(home, "state"),
 			Cache: filepath.Join(home, "cache"), Run: filepath.Join(home, "run"),
@@ -112,6 +113,15 @@ func (p *patient) cluster(profile string) store.Cluster {
 	p.must(store.Write(files.File(), content, 0o600))
 	p.must(store.Folder(files.Run))
 	return files
+}
+
+// odd describes a cluster with a field that this version does not know; written is the line of the version that wrote it.
+func (p *patient) odd(written string) {
+	p.t.Helper()
+	files := p.cluster("odd")
+	content, err := os.ReadFile(files.File())
+	p.must(err)
+	p.write(files.File(), written+"gpus: 1\n"+string(content))
 }
 
 // entry puts a cluster into the user's kubeconfig.
@@ -381,6 +391,8 @@ func TestChecks(t *testing.T) {
 		"image-broken-unused": {"image", func(p *patient) { p.flip(filepath.Join(p.Home.BaseImage(p.image()), images.InitrdName)) }},
 		"image-half-spaced":   {"image", func(p *patient) { p.must(store.Folder(p.Home.BaseImage("a b.partial"))) }},
 		"image-half":          {"image", func(p *patient) { p.must(store.Folder(p.Home.BaseImage("abc.partial"))) }},
+		"clusters-newer":      {"clusters", func(p *patient) { p.odd("skiff: v9\n") }},
+		"clusters-field":      {"clusters", func(p *patient) { p.odd("skiff: v1.2.3\n") }},
 		"clusters-odd":        {"clusters", func(p *patient) { p.cluster("dev"); p.write(p.Home.Cluster("bad").File(), "kind: x\n") }},
 		"kubeconfig-odd":      {"kubeconfig", func(p *patient) { p.write(p.Kubeconfig, "what\n") }},
 		"kubeconfig-folder": {"kubeconfig", func(p *patient) {

@@ -113,13 +113,25 @@ func (h Host) clusters(context.Context) []Finding {
 	var findings []Finding
 	for _, one := range h.described() {
 		if one.err != nil {
-			findings = append(findings, failure("skiff delete -p "+machine.Quote(one.profile), "%s cannot be read: %v.", h.Home.Cluster(one.profile).File(), one.err))
+			findings = append(findings, h.unread(one))
 		}
 	}
 	if len(findings) == 0 {
 		return []Finding{good("%s", describe(len(profiles), "cluster is", "clusters are", "described on this host"))}
 	}
 	return findings
+}
+
+// unread is what to do about a cluster whose file cannot be read. Nobody is told to delete one whose file is whole.
+func (h Host) unread(one described) Finding {
+	path := h.Home.Cluster(one.profile).File()
+	if newer := store.RefuseOther("read it", h.Version, one.err); fail.Is(newer, fail.StateNewer) {
+		return warning("skiff version", "%s cannot be read: %v. That version of skiff, or a newer one, uses the cluster.", path, reason(newer))
+	}
+	if _, whole := errors.AsType[*store.FieldError](one.err); whole {
+		return failure("cat "+machine.Quote(path), "%s cannot be read: %v. Correct the file; nothing else of the cluster is wrong.", path, reason(one.err))
+	}
+	return failure("skiff delete -p "+machine.Quote(one.profile), "%s cannot be read: %v.", path, one.err)
 }
 
 // describe counts things in words.

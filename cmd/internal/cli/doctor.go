@@ -58,7 +58,7 @@ func (a *app) subject(driver string) (doctor.Host, error) {
 	manager := a.manager()
 	auto, named := a.deps.AllDrivers(a.home)
 	subject := doctor.Host{
-		Home: a.home, Built: manager.Built, Facts: manager.Facts, Env: a.deps.Env, Kubeconfig: manager.Kubeconfig,
+		Version: manager.Version, Home: a.home, Built: manager.Built, Facts: manager.Facts, Env: a.deps.Env, Kubeconfig: manager.Kubeconfig,
 		Drivers: auto, Named: named, Settings: a.driverSettings(), Agents: a.deps.Agents,
 		SSHAddress: a.settings.text("ssh-ip-address"), SSHKey: a.settings.text("ssh-key"),
 		Now: time.Now, Synchronized: host.Synchronized, FreeBytes: host.FreeBytes, Listen: new(net.ListenConfig).Listen,

@@ -115,7 +115,7 @@ func (a *app) delete() *cobra.Command {
 	flags := cmd.Flags()
 	flags.BoolVar(&d.all, "all", false, "delete every cluster; not together with -p")
 	flags.BoolVar(&d.purge, "purge", false, "with --all: remove every file of skiff's as well")
-	flags.BoolVar(&d.force, "force", false, "go on where a part cannot be removed in order")
+	flags.BoolVar(&d.force, "force", false, "go on where a part cannot be removed in order, and with a cluster of a newer skiff")
 	flags.BoolVar(&d.dryRun, "dry-run", false, "print what would be removed, and do nothing")
 	return cmd
 }
