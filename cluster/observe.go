@@ -73,7 +73,7 @@ func (m *Manager) observe(ctx context.Context, c config.Cluster, exists bool) (o
 		}
 	}
 	files := m.Home.Cluster(c.Profile)
-	if status, err := m.Agents.Status(ctx, files.AgentSocket()); err == nil {
+	if status, err := m.answer(ctx, files.AgentSocket()); err == nil {
 		seen.agent = &status
 	} else if seen.refuge, seen.held, err = m.refuge(ctx, c); err != nil {
 		return seen, err
@@ -98,6 +98,17 @@ func (m *Manager) observe(ctx context.Context, c config.Cluster, exists bool) (o
 		}
 	}
 	return seen, nil
+}
+
+// answer asks the agent behind socket how it is, three times where it is silent: a busy host may keep it from answering in time. Were
+// it taken for one that has ended, its machine would be suspended to get a new network.
+func (m *Manager) answer(ctx context.Context, socket string) (status agent.Status, err error) {
+	for range 3 {
+		if status, err = m.Agents.Status(ctx, socket); !errors.Is(err, agent.ErrSilent) {
+			break
+		}
+	}
+	return status, err
 }
 
 // observeMachine notes the machine's state. damage is what is wrong with the image below it; a machine that runs has all that it
