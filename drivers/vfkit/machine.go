@@ -94,7 +94,8 @@ func (m *Machine) socket() (string, error) {
 	if spec, ok := specOf(words); ok && hostfiles.Exists(filesOf(spec).api()) {
 		return filesOf(spec).api(), nil
 	}
-	if info, err := os.Stat(m.files.life()); err == nil && time.Since(info.ModTime()) > m.driver.limits.start {
+	// One that is just being started has the whole of its time to make the socket, and is told of otherwise.
+	if info, err := os.Stat(m.files.life()); err == nil && time.Since(info.ModTime()) > 2*m.driver.limits.start {
 		return own, machine.ErrUncontrolled
 	}
 	return own, nil

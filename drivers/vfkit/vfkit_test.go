@@ -263,7 +263,7 @@ func TestSocketGone(t *testing.T) {
 			if err := os.RemoveAll(m.spec.RunDir); err != nil {
 				t.Fatal(err)
 			}
-			long := time.Now().Add(-2 * m.driver.limits.start) // the process is not one that has yet to make its socket
+			long := time.Now().Add(-3 * m.driver.limits.start) // the process is not one that has yet to make its socket
 			if err := os.Chtimes(m.files.life(), long, long); err != nil {
 				t.Fatal(err)
 			}
