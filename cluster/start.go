@@ -72,7 +72,8 @@ type Started struct {
 }
 
 // Start brings a cluster to where it is usable: it looks, plans and does what is missing. On a healthy cluster that is
-// nothing. While another command has the cluster's lock it waits, and says so. What a failed or interrupted run had made is taken back, unless the next run can go on with it.
+// nothing. While another command has the cluster's lock it waits, and says so. What a failed or interrupted run had made is taken
+// back, unless the next run can go on with it.
 func (m *Manager) Start(ctx context.Context, o StartOptions, sink Sink) (Started, error) {
 	if err := config.ValidateProfile(o.Profile); err != nil {
 		return Started{}, err
@@ -95,42 +96,12 @@ func (m *Manager) Start(ctx context.Context, o StartOptions, sink Sink) (Started
 		}
 		m.sweepSpares(ctx, sink)
 	}
-	c, stored, err := m.settle(ctx, o)
+	run, err := m.look(ctx, o, sink)
 	if err != nil {
 		return Started{}, err
 	}
-	exists := stored != nil
-	if err := kubeconfig.Check(m.Kubeconfig); err != nil {
-		return Started{}, err
-	}
-	if err := m.checkClock(c, time.Now(), sink); err != nil {
-		return Started{}, err
-	}
-	if err := m.free(o.Profile, exists); err != nil {
-		return Started{}, err
-	}
-	if !exists && !o.DryRun {
-		if err := m.inspect(ctx, &c); err != nil {
-			return Started{}, err
-		}
-	}
-	if exists && !o.DryRun {
-		if err := m.mendKubeconfig(ctx, c); err != nil {
-			return Started{}, err
-		}
-	}
-	run := &start{Manager: m, options: o, config: c, stored: stored, files: m.Home.Cluster(o.Profile), sink: sink}
-	if run.seen, err = m.observe(ctx, c, exists); err != nil {
-		return Started{}, err
-	}
-	if run.seen.joined.IsValid() { // a start was cut off between making the machine and noting its address
-		run.config.NetworkAddress = run.seen.joined
-	}
-	if run.seen.refuge.IsValid() {
-		run.config.Address = run.seen.refuge
-	}
-	if !exists && !o.NoSpare {
-		found, release, err := m.reserve(ctx, c, o.DryRun, sink)
+	if run.stored == nil && !o.NoSpare {
+		found, release, err := m.reserve(ctx, run.config, o.DryRun, sink)
 		if err != nil {
 			return Started{}, err
 		}
@@ -144,11 +115,50 @@ func (m *Manager) Start(ctx context.Context, o StartOptions, sink Sink) (Started
 	}
 	plan := run.plan()
 	if o.DryRun {
-		return Started{Plan: plan, Config: run.config, Created: !exists}, nil
+		return Started{Plan: plan, Config: run.config, Created: run.stored == nil}, nil
 	}
 	err = Apply(ctx, plan, run.keep, sink)
 	run.early.end()
-	return Started{Plan: plan, Config: run.config, Created: !exists}, onward(err, o.Profile)
+	return Started{Plan: plan, Config: run.config, Created: run.stored == nil}, onward(err, o.Profile)
+}
+
+// look decides what the cluster is to be, and finds out what there is of it. What cannot be is refused here, before anything is made.
+func (m *Manager) look(ctx context.Context, o StartOptions, sink Sink) (*start, error) {
+	c, stored, err := m.settle(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	exists := stored != nil
+	if err := kubeconfig.Check(m.Kubeconfig); err != nil {
+		return nil, err
+	}
+	if err := m.checkClock(c, time.Now(), sink); err != nil {
+		return nil, err
+	}
+	if err := m.free(o.Profile, exists); err != nil {
+		return nil, err
+	}
+	if !exists && !o.DryRun {
+		if err := m.inspect(ctx, &c); err != nil {
+			return nil, err
+		}
+	}
+	if exists && !o.DryRun {
+		if err := m.mendKubeconfig(ctx, c); err != nil {
+			return nil, err
+		}
+	}
+	run := &start{Manager: m, options: o, config: c, stored: stored, files: m.Home.Cluster(o.Profile), sink: sink}
+	if run.seen, err = m.observe(ctx, c, exists); err != nil {
+		return nil, err
+	}
+	if run.seen.joined.IsValid() { // a start was cut off between making the machine and noting its address
+		run.config.NetworkAddress = run.seen.joined
+	}
+	if run.seen.refuge.IsValid() {
+		run.config.Address = run.seen.refuge
+	}
+	return run, nil
 }
 
 // checkClock refuses a clock that cannot be right, before anything is made with it and before the saved memory is touched, which it

@@ -55,9 +55,7 @@ func (s *start) plan() Plan {
 	add(!works && (!resumes || !s.config.Provisioned), s.kubernetes())
 	watched := !boots && !rekeyed && s.seen.agent != nil && s.seen.agent.Watching
 	add(!watched, s.services())
-	if s.seen.agent != nil && !rekeyed {
-		plan.Steps = append(plan.Steps, s.tells()...)
-	}
+	plan.Steps = append(plan.Steps, s.tells(rekeyed)...)
 	add(s.wantsContext() || s.readdressed(), s.context())
 	lacking := slices.DeleteFunc(slices.Clone(s.config.Addons), func(addon string) bool { return s.seen.enabled[addon] })
 	add((!works || !watched) && !s.options.NoWait, s.wait(lacking...))
@@ -68,8 +66,11 @@ func (s *start) plan() Plan {
 	return plan
 }
 
-// tells are the steps by which an agent that runs learns of what has changed.
-func (s *start) tells() (steps []Step) {
+// tells are the steps by which an agent that runs learns of what has changed; one that is started for new keys knows it.
+func (s *start) tells(rekeyed bool) (steps []Step) {
+	if s.seen.agent == nil || rekeyed {
+		return nil
+	}
 	if s.told() != s.config.AutoPause.Duration() {
 		steps = append(steps, s.autoPause())
 	}

@@ -126,7 +126,7 @@ func (m *Manager) Delete(ctx context.Context, o DeleteOptions, sink Sink) (delet
 	m.sweepSpares(ctx, sink)
 	c, err := m.Load(profile)
 	newer := fail.Is(err, fail.StateNewer)
-	if err != nil && !fail.Is(err, fail.StateCorrupt) && !fail.Is(err, fail.ClusterNotFound) && !(newer && o.Force) {
+	if err != nil && !fail.Is(err, fail.StateCorrupt) && !fail.Is(err, fail.ClusterNotFound) && (!newer || !o.Force) {
 		return false, err
 	}
 	if newer {

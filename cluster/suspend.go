@@ -116,18 +116,9 @@ func (s *start) suspender() (machine.Machine, drivers.Suspender, error) {
 
 // resume is the step by which a machine goes on where it was suspended or paused.
 func (s *start) resume(moved bool) Step {
-	why := "its memory was kept when it was stopped"
-	switch {
-	case moved:
-		why = "it was suspended"
-	case s.seen.machine == machine.Paused:
-		why = "it is paused"
-	case s.spare != nil:
-		why = "its memory was kept when the spare was ready"
-	}
 	took := s.spare != nil
 	return Step{
-		ID: "resume", Text: "Resume machine " + s.config.Profile, Why: why,
+		ID: "resume", Text: "Resume machine " + s.config.Profile, Why: s.whyResumes(moved),
 		Do: func(ctx context.Context, report Report) error {
 			if took && s.spare == nil { // as the step that was to take it has said
 				return s.bootAgain(ctx, report)
@@ -159,27 +150,41 @@ func (s *start) resume(moved bool) Step {
 			}
 			return s.cold(ctx, report, err)
 		},
-		Undo: func(ctx context.Context) error {
-			if s.stored == nil || s.vm == nil {
-				return nil // taking a spare is taken back as a whole
-			}
-			if s.seen.machine == machine.Paused && !moved {
-				return s.pauseAgain(ctx)
-			}
-			if suspender, ok := s.vm.(drivers.Suspender); ok {
-				emit(s.sink, Event{Profile: s.config.Profile, Step: "resume", Text: "Suspend machine " + s.config.Profile + ", as it was before"}, Info)
-				if suspender.Suspend(ctx) == nil {
-					return nil
-				}
-			}
-			return s.stopAgain(ctx)
-		},
+		Undo: func(ctx context.Context) error { return s.undoResume(ctx, moved) },
 	}
 }
 
-// refused reports whether err is about this host, and the machine's memory is as good as it was: a clock that is wrong, keys
-// that are damaged here and on the machine, or a skiff that is older than the memory. The memory is saved again then, for the start that follows the repair. Of a warm
-// spare nobody misses anything, so one with damaged keys is replaced.
+func (s *start) undoResume(ctx context.Context, moved bool) error {
+	if s.stored == nil || s.vm == nil {
+		return nil // taking a spare is taken back as a whole
+	}
+	if s.seen.machine == machine.Paused && !moved {
+		return s.pauseAgain(ctx)
+	}
+	if suspender, ok := s.vm.(drivers.Suspender); ok {
+		emit(s.sink, Event{Profile: s.config.Profile, Step: "resume", Text: "Suspend machine " + s.config.Profile + ", as it was before"}, Info)
+		if suspender.Suspend(ctx) == nil {
+			return nil
+		}
+	}
+	return s.stopAgain(ctx)
+}
+
+func (s *start) whyResumes(moved bool) string {
+	switch {
+	case moved:
+		return "it was suspended"
+	case s.seen.machine == machine.Paused:
+		return "it is paused"
+	case s.spare != nil:
+		return "its memory was kept when the spare was ready"
+	}
+	return "its memory was kept when it was stopped"
+}
+
+// refused reports whether err is about this host, and the machine's memory is as good as it was: a clock that is wrong, keys that
+// are damaged here and on the machine, or a skiff that is older than the memory. The memory is saved again then, for the start that
+// follows the repair. Of a warm spare nobody misses anything, so one with damaged keys is replaced.
 func (s *start) refused(err error) bool {
 	return fail.Is(err, fail.ClockWrong) || fail.Is(err, fail.StateNewer) || s.spare == nil && fail.Is(err, fail.StateCorrupt)
 }
