@@ -27,7 +27,7 @@ const (
 
 // watcher says what keeps a wait, and ends it where that does not get better.
 type watcher struct {
-	runner machine.Runner
+	runner machine.Runner // nil: no logs are read, and nothing is final
 	config Config
 	op     string
 	lacks  func() string // what is waited for, a main clause; empty: it has come
@@ -37,9 +37,6 @@ type watcher struct {
 // not come, each text once. A reason that is final ends the wait with fail.NodeFailed. A machine that does not answer delays
 // nothing: wait continues, and its end is not put off.
 func (w watcher) during(ctx context.Context, wait func(ctx context.Context, progress func()) error) error {
-	if w.runner == nil {
-		return wait(ctx, func() {})
-	}
 	waiting, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	var mu sync.Mutex
@@ -92,14 +89,14 @@ func (w watcher) look(ctx context.Context, progress <-chan struct{}, say func(st
 		case <-timer.C:
 		}
 		asked := time.Now()
-		output, err := w.read(ctx, asked.Sub(last))
-		if ctx.Err() != nil {
+		reason, err := w.reason(ctx, diagnosis, asked.Sub(last))
+		switch {
+		case ctx.Err() != nil:
 			return nil
-		}
-		reason := symptom.Reason{Text: "its machine does not answer"}
-		if err == nil {
-			reason = diagnosis.Read(output, asked.Sub(last))
+		case err == nil:
 			last = asked
+		default:
+			reason.Text = "the machine's logs cannot be read (" + oneLine(err) + ")"
 		}
 		if lacks := w.lacks(); lacks != "" {
 			say(clauses(lacks, reason.Text))
@@ -111,24 +108,30 @@ func (w watcher) look(ctx context.Context, progress <-chan struct{}, say func(st
 	}
 }
 
-// read returns what the machine's logs say of the time since back.
-func (w watcher) read(ctx context.Context, back time.Duration) (string, error) {
+// reason returns what the machine's logs give as the reason, of the time since back.
+func (w watcher) reason(ctx context.Context, diagnosis *symptom.Diagnosis, back time.Duration) (symptom.Reason, error) {
+	if w.runner == nil {
+		return symptom.Reason{}, nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, lookLimit)
 	defer cancel()
 	var output bytes.Buffer
 	seconds := strconv.Itoa(int(back / time.Second))
 	_, err := w.runner.Run(ctx, machine.Cmd{Args: []string{"sh", "-c", symptom.Script, "sh", seconds}, Stdout: &output})
-	return output.String(), err
+	if err != nil {
+		return symptom.Reason{}, err
+	}
+	return diagnosis.Read(output.String(), back), nil
 }
 
 // nodeFailed is the error for a reason that is final.
 func (c Config) nodeFailed(op string, reason symptom.Reason) error {
-	hint := "Correct that on the machine, and"
+	hint := "Correct that on the machine, or the --extra-config that leads to it, and"
 	if reason.Hint != "" {
 		hint = reason.Hint + " Then"
 	}
 	return fail.New(fail.NodeFailed, op, "%s", reason.Text).WithHint("%s run start again: it continues where it was.", hint).
-		WithNext("skiff logs -p %s --step guest", c.ClusterName)
+		WithNext("skiff logs -p %s", c.ClusterName)
 }
 
 func clauses(lacks, why string) string {

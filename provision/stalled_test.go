@@ -237,7 +237,7 @@ func TestConditionsSayWhyTheyDoNotHold(t *testing.T) {
 		config.Stalled = func(text string) { said = append(said, text) }
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		err := Wait(ctx, config, newJournal(calm), []Condition{node, quick}, nil)
+		err := Wait(ctx, config, nil, []Condition{node, quick}, nil) // as after a resume
 		if !fail.Is(err, fail.WaitTimeout) {
 			t.Errorf("got error %v, want %s", err, fail.WaitTimeout)
 		}
@@ -326,6 +326,36 @@ func TestPushScriptFindsDNSServers(t *testing.T) {
 		}
 		if _, err := os.Stat(at("started")); (err == nil) != (test.status == 0) {
 			t.Errorf("%s: the kubelet was started: %v, want %v", name, err == nil, test.status == 0)
+		}
+	}
+}
+
+// TestPushScriptStopsAnOldKubelet: one of a start that failed has read the files of that start, so it starts after the new ones are
+// there.
+func TestPushScriptStopsAnOldKubelet(t *testing.T) {
+	t.Parallel()
+	for began, want := range map[string]string{"": "start", "other": "start", "cluster": "stop"} {
+		dir := t.TempDir()
+		at := func(path string) string { return filepath.Join(dir, path) }
+		for path, text := range map[string]string{
+			"etc/skiff/began": began + "\n", "lib/config.yaml": "", "resolv.conf": "", "etc/manifests/kube-controller-manager.yaml": "", "etc/manifests/kube-scheduler.yaml": "",
+			"bin/systemctl": "#!/bin/sh\necho \"$@\" >>" + at("did") + "\n", "bin/tar": "#!/bin/sh\n", "bin/kubeadm": "#!/bin/sh\n",
+		} {
+			if err := errors.Join(os.MkdirAll(filepath.Dir(at(path)), 0o700), os.WriteFile(at(path), []byte(text), 0o700)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		in := strings.NewReplacer("/etc/kubernetes", at("etc"), "/var/lib/kubelet", at("lib"), "/etc/resolv.conf", at("resolv.conf"))
+		for _, script := range []string{pushScript, deferScript} {
+			cmd := exec.CommandContext(t.Context(), "sh", "-c", in.Replace(script), "sh", "cluster", at("etc/skiff/done"), at("etc/skiff/began"), "keys", "socket", at("etc/skiff/certificates"), "")
+			cmd.Env = append(os.Environ(), "PATH="+at("bin")+":"+os.Getenv("PATH"))
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("began by %q: %v: %s", began, err, out)
+			}
+		}
+		did, err := os.ReadFile(at("did"))
+		if err != nil || !strings.HasPrefix(string(did), want) || !strings.HasSuffix(string(did), "\nstart --no-block kubelet\n") {
+			t.Errorf("began by %q: did %q (%v), want it to %s the kubelet first, and to start it last", began, did, err, want)
 		}
 	}
 }

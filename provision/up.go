@@ -130,8 +130,8 @@ const ownScript = `own() {
 // before it, and a crash costs none of them anything. The file is written last, so that none of it is left out when it is cut
 // off. Frozen control groups that nobody is left to thaw (see Quiesce) are thawed: those after $9. On a
 // machine that has booted the controllers are put aside, as by deferScript. The server of systemd-resolved is of no
-// use to pods: its address is one of theirs (kubeadm does the same, app/componentconfigs, isServiceActive). Its list of servers also takes
-// the place of an /etc/resolv.conf that is not there.
+// use to pods: its address is one of theirs (kubeadm does the same, app/componentconfigs, isServiceActive). Its list
+// of servers also takes the place of an /etc/resolv.conf that is not there. A kubelet of a start before this one is stopped; deferScript starts it.
 const pushScript = `set -e
 ` + ownScript + `
 read -r done 2>/dev/null <"$2" || done=
@@ -177,7 +177,7 @@ if ! grep -q '^resolvConf:' /var/lib/kubelet/config.yaml; then
 		exit 68
 	fi
 fi
-systemctl start --no-block kubelet`
+if [ "$began" = "$1" ]; then systemctl stop kubelet; else systemctl start --no-block kubelet; fi`
 
 // What pushScript ends with.
 const (
@@ -257,7 +257,9 @@ const skipped = "preflight,certs,kubeconfig,kubelet-start,wait-control-plane,upl
 
 // deferScript runs kubeadm, $1 and so on, and puts the manifests of those aside that would start, find no API server,
 // and end again. The kubelet takes longer to start than kubeadm does.
-const deferScript = `kubeadm "$@" && cd /etc/kubernetes/manifests && mv kube-controller-manager.yaml kube-scheduler.yaml ../skiff/`
+// It starts the kubelet where an earlier start was cut off or failed: one that ran on has read the files of that start, and was seen
+// never to start a static pod in the place of another version of it that had kept failing.
+const deferScript = `kubeadm "$@" && cd /etc/kubernetes/manifests && mv kube-controller-manager.yaml kube-scheduler.yaml ../skiff/ && systemctl start --no-block kubelet`
 
 // staticPods lets kubeadm write the manifests of etcd and the control plane.
 func (u *up) staticPods(ctx context.Context) error {

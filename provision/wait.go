@@ -54,9 +54,9 @@ func usable(config Config, client kubernetes.Interface, dns Condition) []Conditi
 }
 
 // Wait waits for all conditions at the same time. met, which may be nil, is told each that holds, from one goroutine at
-// a time. When ctx ends first, the error is fail.WaitTimeout and names those that do not hold, and why. While none comes true, the
-// logs of the machine behind runner, unless that is nil, say what keeps them: config.Stalled is told, and what cannot get better
-// is fail.NodeFailed.
+// a time. When ctx ends first, the error is fail.WaitTimeout and names those that do not hold, and why. While none comes true,
+// config.Stalled is told what is missing and, unless runner is nil, what the machine's logs say of it; what cannot get better is
+// fail.NodeFailed.
 func Wait(ctx context.Context, config Config, runner machine.Runner, conditions []Condition, met func(Condition)) error {
 	var mu sync.Mutex
 	missing := slices.Clone(conditions)

@@ -21,7 +21,7 @@ type line struct {
 	ended bool   // systemd says that the service's process ended with an error
 }
 
-//nolint:gochecknoglobals // compiled once, never changed
+// Compiled once, never changed.
 var (
 	// klogHeader is the beginning of a line by klog: level, day, time, process, place (klog, internal/buffer, FormatHeader).
 	klogHeader = regexp.MustCompile(`^([IWEF])\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ [^ \]]+\] (.*)$`)

@@ -122,7 +122,7 @@ func (d *Diagnosis) symptoms(l logs, back time.Duration) []symptom {
 	}
 	for _, run := range l.containers {
 		text := run.fatal(l.now.Add(-back))
-		if text == "" || d.ended[run.file] {
+		if text == "" || d.ended[run.file] || follow(text) {
 			continue
 		}
 		d.ended[run.file] = true

@@ -142,6 +142,10 @@ func TestContainers(t *testing.T) {
 			`2026-11-30T08:44:59.5Z stderr F F1130 08:44:59.500000       1 instance.go:226] Error creating leases: error creating storage factory: context deadline exceeded`,
 			"kube-apiserver ends again and again: Error creating leases", false,
 		},
+		"an API server that does not answer yet": {
+			`2026-11-30T08:44:59.5Z stderr F E1130 08:44:59.500000       1 run.go:72] "command failed" err="failed to wait for apiserver being healthy: timed out waiting for the condition: failed to get apiserver /healthz status: Get \"https://192.168.127.2:6443/healthz\": dial tcp 192.168.127.2:6443: connect: connection refused"`,
+			"containerd does not run", false,
+		},
 		"long ago":         {"2026-11-30T07:44:59.5Z stderr F Error: unknown flag: --profilin", "containerd does not run", false},
 		"it has not ended": {`2026-11-30T08:44:59.5Z stderr F E1130 08:44:59.500000       1 x.go:1] "Unhandled Error" err="what"`, "containerd does not run", false},
 	} {
