@@ -66,16 +66,9 @@ func processesOf(ctx context.Context, configFile string, do func(id int) error) 
 // Runs reports whether the agent that was started with configFile runs, also one that nobody can reach because its sockets are gone
 // or it does not answer.
 func Runs(ctx context.Context, configFile string) (bool, error) {
-	all, err := processes.List(ctx)
-	if err != nil {
-		return false, fmt.Errorf("look for the agent: %w", err)
-	}
-	for _, words := range all {
-		if serves(words, configFile) {
-			return true, nil
-		}
-	}
-	return false, nil
+	runs := false
+	err := processesOf(ctx, configFile, func(int) error { runs = true; return nil })
+	return runs, err
 }
 
 // serves reports whether arguments are those that Spawn gives to an agent. Not every system tells words from blanks within

@@ -47,11 +47,17 @@ func TestStopFindsAnAgentWithoutSockets(t *testing.T) {
 	if err := os.RemoveAll(filepath.Dir(c.APISocket)); err != nil {
 		t.Fatal(err)
 	}
+	if runs, err := agent.Runs(t.Context(), file(c)); err != nil || !runs {
+		t.Errorf("Runs of an agent without sockets: got %v and error %v, want true", runs, err)
+	}
 	for range 2 {
 		if err := agent.Stop(t.Context(), c.APISocket, file(c)); err != nil {
 			t.Errorf("Stop: %v", err)
 		}
 		wantEnded(t, id)
+	}
+	if runs, err := agent.Runs(t.Context(), file(c)); err != nil || runs {
+		t.Errorf("Runs of an agent that has ended: got %v and error %v, want false", runs, err)
 	}
 }
 
