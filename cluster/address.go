@@ -33,14 +33,18 @@ func (s *start) claim() error {
 }
 
 // claimAgain gives a new cluster another address, and reports whether there was one, when a start of another user, or in another
-// state folder, had the same idea and was faster. One that takes a warm spare has the spare's, which is in its certificates.
-func (s *start) claimAgain() bool {
-	if s.stored != nil || s.spare != nil {
+// state folder, had the same idea and was faster. What a warm spare brought along is issued again.
+func (s *start) claimAgain(ctx context.Context) bool {
+	if s.stored != nil {
 		return false
 	}
 	old := s.config.Address
 	s.config.Address = netip.Addr{}
-	if err := s.claim(); err == nil && free(s.config.Address) {
+	err := s.claim()
+	if err == nil && s.spare != nil {
+		err = s.Kubernetes.Prepare(ctx, s.target(s.config))
+	}
+	if err == nil && free(s.config.Address) {
 		s.vm = nil // its handle leads to the old address
 		return true
 	}

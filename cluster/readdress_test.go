@@ -161,32 +161,39 @@ func TestAddressMovesForSSH(t *testing.T) {
 // cluster, has the address, and the cluster another.
 func TestAddressIsTakenMeanwhile(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.starts(cluster.StartOptions{Profile: "other"})
-	other, err := w.Load("other")
-	w.must(err)
-	const first = 222 // those before belong to other clusters
-	for n := 1; n < first; n++ {
-		c := other
-		c.Profile, c.Address = fmt.Sprintf("other-%d", n), netip.AddrFrom4([4]byte{127, 77, byte(n), 1})
-		content, err := c.Marshal()
-		w.must(err)
-		w.must(store.Write(w.Home.Cluster(c.Profile).File(), content, 0o600))
-	}
-	started, err := w.Start(t.Context(), w.options(), func(e cluster.Event) {
-		if e.Step != "create" || e.Kind != cluster.Ended {
-			return
-		}
-		if c, err := w.Load("dev"); err != nil || c.Address.As4()[2] != first {
-			t.Errorf("the new cluster is at %s (error %v), want 127.77.%d.1", c.Address, err, first)
-		}
-		occupies(t, fmt.Sprintf("127.77.%d.1:6443", first))
-	})
-	if err != nil || started.Config.Address.As4()[2] != first+1 || w.status() != allWell {
-		t.Errorf("got address %s, error %v, status %q; want 127.77.%d.1 and %q", started.Config.Address, err, w.status(), first+1, allWell)
-	}
-	if w.knows(w.Home.Cluster("dev").Kubeconfig(), fmt.Sprintf("127.77.%d.1", first)) {
-		t.Error("the kubeconfig has the first address")
+	for step, first := range map[string]byte{"create": 222, "spare": 224} { // those before belong to other clusters
+		t.Run(step, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.starts(cluster.StartOptions{Profile: "other"})
+			other, err := w.Load("other")
+			w.must(err)
+			for n := byte(1); n < first; n++ {
+				c := other
+				c.Profile, c.Address = fmt.Sprintf("other-%d", n), netip.AddrFrom4([4]byte{127, 77, n, 1})
+				content, err := c.Marshal()
+				w.must(err)
+				w.must(store.Write(w.Home.Cluster(c.Profile).File(), content, 0o600))
+			}
+			if step == "spare" {
+				w.builds()
+			}
+			old, want := fmt.Sprintf("127.77.%d.1", first), fmt.Sprintf("127.77.%d.1", first+1)
+			started, err := w.Start(t.Context(), w.options(), func(e cluster.Event) {
+				if e.Step == step && e.Kind == cluster.Ended {
+					if c, err := w.Load("dev"); err != nil || c.Address.String() != old {
+						t.Errorf("the new cluster is at %s (error %v), want %s", c.Address, err, old)
+					}
+					occupies(t, old+":6443")
+				}
+			})
+			if err != nil || started.Config.Address.String() != want || w.status() != allWell {
+				t.Errorf("got address %s, error %v, status %q; want %s and %q", started.Config.Address, err, w.status(), want, allWell)
+			}
+			if w.knows(w.Home.Cluster("dev").Kubeconfig(), old) || w.knows(w.Kubeconfig, old) {
+				t.Error("a kubeconfig has the first address")
+			}
+		})
 	}
 }
 

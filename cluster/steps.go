@@ -190,7 +190,7 @@ func (s *start) agent() Step {
 			ctx, cancel := context.WithTimeout(ctx, agentStart)
 			defer cancel()
 			err := s.Agents.Start(ctx, s.files.AgentConfig(), s.agentConfig(s.config))
-			if fail.Is(err, fail.PortInUse) && s.claimAgain() {
+			if fail.Is(err, fail.PortInUse) && s.claimAgain(ctx) {
 				err = s.Agents.Start(ctx, s.files.AgentConfig(), s.agentConfig(s.config))
 			}
 			return wrap(fail.AgentFailed, err, "start cluster %s: start its agent", s.config.Profile)
