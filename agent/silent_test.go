@@ -1,9 +1,12 @@
 package agent_test
 
 import (
+	"context"
 	"errors"
 	"net"
 	"os"
+	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -21,7 +24,30 @@ func stopped(t *testing.T, address string) (agent.Config, *agent.Client, int) {
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGCONT) }) // before it is told to end, which it must hear
+	// The signal is delivered later than it was sent: on a busy host the agent answers meanwhile.
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	for !standsStill(t, pid) {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			t.Fatalf("process %d was not stopped", pid)
+		}
+	}
 	return c, client, pid
+}
+
+// standsStill reports whether a process is stopped (ps(1), "PROCESS STATE CODES").
+func standsStill(t *testing.T, pid int) bool {
+	t.Helper()
+	states, err := exec.CommandContext(t.Context(), "ps", "-o", "stat=", "-p", strconv.Itoa(pid)).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.HasPrefix(strings.TrimSpace(string(states)), "T")
 }
 
 func TestAnAgentThatDoesNotAnswerIsSaidAndEnded(t *testing.T) {
