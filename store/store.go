@@ -249,6 +249,16 @@ func (c Cluster) Loaded() string { return filepath.Join(c.Dir, "loaded") }
 // AgentSocket is the agent's own API.
 func (c Cluster) AgentSocket() string { return filepath.Join(c.Run, "agent.sock") }
 
+// Dashboard is the socket of the cluster's dashboard, while one is open; DashboardLock is held as long, and DashboardPage is what
+// a browser is started with. They lie beside the folder of sockets, so that deleting the cluster does not take them away.
+func (c Cluster) Dashboard() string { return c.Run + ".dash" }
+
+// DashboardLock is held by who serves the cluster's dashboard.
+func (c Cluster) DashboardLock() string { return c.Run + ".dash.lock" }
+
+// DashboardPage leads a browser to the cluster's dashboard.
+func (c Cluster) DashboardPage() string { return c.Run + ".dash.html" }
+
 // NetworkSocket is where the virtual network waits for the machine.
 func (c Cluster) NetworkSocket() string { return filepath.Join(c.Run, "net.sock") }
 

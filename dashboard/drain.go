@@ -1,0 +1,69 @@
+package dashboard
+
+import (
+	"context"
+	"net/http"
+	"regexp"
+	"sync"
+
+	"github.com/skiff-k8s/skiff/fail"
+)
+
+// nodeName is what a node can be called: a DNS subdomain (Kubernetes documentation, "Object Names and IDs").
+var nodeName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`) //nolint:gochecknoglobals // compiled once, never changed
+
+// drains remembers how the last drain of each node went, which the page asks for every second.
+type drains struct {
+	mu   sync.Mutex
+	last map[string]string // a node: "running", "success", or "error: " and why
+}
+
+func newDrains() *drains { return &drains{last: map[string]string{}} }
+
+func (d *drains) set(node, how string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.last[node] = how
+}
+
+func (d *drains) get(node string) string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.last[node]
+}
+
+// draining adds what the frontend's page of a node asks for: a drain goes on after the request that began it.
+func (s *Server) draining(mux *http.ServeMux) {
+	mux.HandleFunc("POST /drain-node", func(w http.ResponseWriter, r *http.Request) {
+		var asked struct{ Cluster, NodeName string }
+		if err := readJSON(w, r, &asked); err != nil {
+			failed(w, err)
+			return
+		}
+		if asked.Cluster != s.options.Profile || !nodeName.MatchString(asked.NodeName) {
+			failed(w, fail.New(fail.FlagInvalid, "drain a node", "cluster %q has no node %q", asked.Cluster, asked.NodeName))
+			return
+		}
+		s.drains.set(asked.NodeName, "running")
+		if err := s.jobs.aside(func(ctx context.Context) { s.drain(ctx, asked.NodeName) }); err != nil {
+			failed(w, err)
+			return
+		}
+		answer(w, http.StatusOK, map[string]string{"message": "Drain node request submitted successfully"})
+	})
+	mux.HandleFunc("GET /drain-node-status", func(w http.ResponseWriter, r *http.Request) {
+		answer(w, http.StatusOK, map[string]string{"id": s.drains.get(r.FormValue("nodeName")), "cluster": s.options.Profile})
+	})
+}
+
+func (s *Server) drain(ctx context.Context, node string) {
+	tool, kubeconfig, err := s.options.Clusters.Kubectl(ctx, s.options.Profile)
+	if err == nil {
+		_, err = runKubectl(ctx, tool, kubeconfig, nil, "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=5m")
+	}
+	if err != nil {
+		s.drains.set(node, "error: "+err.Error())
+		return
+	}
+	s.drains.set(node, "success")
+}
