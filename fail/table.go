@@ -66,6 +66,7 @@ const (
 	ClusterNotFound       ID = "CLUSTER_NOT_FOUND"
 	AddonNotFound         ID = "ADDON_NOT_FOUND"
 	SnapshotNotFound      ID = "SNAPSHOT_NOT_FOUND"
+	DashboardMissing      ID = "DASHBOARD_MISSING"
 	ImageMissing          ID = "IMAGE_MISSING"
 	ClusterLocked         ID = "CLUSTER_LOCKED"
 	ClusterNotRunning     ID = "CLUSTER_NOT_RUNNING"
@@ -128,6 +129,7 @@ func Table() []Kind {
 		{AddonNotFound, CodeNotFound, "No addon has that name.", "Run `skiff addons list`."},
 		{SnapshotNotFound, CodeNotFound, "The cluster has no snapshot of that name.", "Run `skiff snapshot list`."},
 		{ImageMissing, CodeNotFound, "The guest image is not on this machine.", "Build it with `make image`."},
+		{DashboardMissing, CodeNotFound, "This skiff was built without the page of the dashboard.", "Build it with `make dashboard build`, which needs Node.js."},
 		{ClusterLocked, CodeConflict, "Another command holds the cluster.", "Wait for it to end, or end it."},
 		{ClusterNotRunning, CodeConflict, "The cluster exists and does not run.", "Start it."},
 		{SpecImmutable, CodeConflict, "The change needs a new cluster.", "Use another profile, or delete the cluster first."},

@@ -65,7 +65,7 @@ It needs no root, no Docker and, once the guest image is there, no network.`,
 	root.SetCompletionCommandGroupID(groupSkiff)
 	for group, commands := range map[string][]*cobra.Command{
 		groupLife:   {a.start(), a.stop(), a.pause(), a.unpause(), a.delete(), a.status(), a.ip(), a.snapshot(), a.spare(), a.prune()},
-		groupInside: {a.ssh(), a.kubectl(), a.apply(), a.convert(), a.image(), a.logs()},
+		groupInside: {a.ssh(), a.kubectl(), a.apply(), a.convert(), a.image(), a.logs(), a.dashboard()},
 		groupAddons: {a.addons(), a.tunnel()},
 		groupSkiff:  {a.profileCommand(), a.config(), a.drivers(), a.doctor(), a.version()},
 		"":          append(refusedCommands(), a.agent()),

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -81,7 +82,7 @@ func (a *app) runStart(cmd *cobra.Command) error {
 	if err := checkAccepted(cmd); err != nil {
 		return err
 	}
-	manager, profile := a.manager(), a.profile()
+	manager := a.manager()
 	options, err := a.startOptions(cmd, manager)
 	if err != nil {
 		return err
@@ -100,10 +101,20 @@ func (a *app) runStart(cmd *cobra.Command) error {
 			return err
 		})
 	}
-	log := newEventLog(a.home.Cluster(profile).Events())
+	started, err := a.startLogged(cmd.Context(), manager, options, a.sink(cmd.Context()))
+	if err != nil {
+		return err
+	}
+	a.summary(started, time.Since(began))
+	a.prepareSpare(cmd, options, when, started)
+	return nil
+}
+
+// startLogged starts a cluster, and keeps the events in its log.
+func (a *app) startLogged(ctx context.Context, manager *cluster.Manager, options cluster.StartOptions, sink cluster.Sink) (cluster.Started, error) {
+	log := newEventLog(a.home.Cluster(options.Profile).Events())
 	defer log.close()
-	sink := a.sink(cmd.Context())
-	started, err := manager.Start(cmd.Context(), options, func(e cluster.Event) {
+	started, err := manager.Start(ctx, options, func(e cluster.Event) {
 		if e.Step != cluster.StepLock { // until the lock is had, the folder of logs is another command's
 			log.write(e)
 		}
@@ -111,11 +122,8 @@ func (a *app) runStart(cmd *cobra.Command) error {
 	})
 	if err != nil {
 		log.fail(err)
-		return err
 	}
-	a.summary(started, time.Since(began))
-	a.prepareSpare(cmd, options, when, started)
-	return nil
+	return started, err
 }
 
 // startOptions puts together what was asked for. All problems are reported at once.
