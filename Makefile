@@ -14,10 +14,14 @@ SHELL := /bin/bash
 #   dpkg-dev meson ninja-build libfdt-dev libglib2.0-dev libpixman-1-dev   the QEMU of the guest image, from Debian's source
 #   openssh-client curl ca-certificates     reaching guests and web pages by hand and in tests
 #   libvirt-daemon-system libvirt-clients libvirt-daemon-driver-qemu dnsmasq-base   tests of the driver for libvirt
+#   chromium fonts-noto-cjk                 tests of the dashboard's page
+# Node.js and npm, which make that page, may come from elsewhere: they are installed only where there is no npm.
 DEBIAN_PACKAGES := qemu-system-x86 qemu-utils mmdebstrap busybox-static cpio kmod e2fsprogs zstd xz-utils \
 	libseccomp-dev pkg-config gcc libc6-dev openssh-client curl ca-certificates \
 	dpkg-dev meson ninja-build libfdt-dev libglib2.0-dev libpixman-1-dev \
-	libvirt-daemon-system libvirt-clients libvirt-daemon-driver-qemu dnsmasq-base
+	libvirt-daemon-system libvirt-clients libvirt-daemon-driver-qemu dnsmasq-base \
+	chromium fonts-noto-cjk
+NODE_PACKAGES := $(if $(shell command -v npm 2>/dev/null),,nodejs npm)
 
 VERSION ?= $(or $(shell git describe --tags --match 'v*' --dirty 2>/dev/null),v0.0.0-dev)
 COMMIT ?= $(or $(shell git rev-parse HEAD 2>/dev/null),unknown)
@@ -46,16 +50,37 @@ help: ## List the targets
 
 .PHONY: deps
 deps: ## Install the Debian packages needed (once; as root, or through sudo)
-	@if dpkg-query -W -f='$${db:Status-Status}\n' $(DEBIAN_PACKAGES) 2>/dev/null | sort -u | tr '\n' ' ' | grep -qx 'installed '; \
+	@if dpkg-query -W -f='$${db:Status-Status}\n' $(DEBIAN_PACKAGES) $(NODE_PACKAGES) 2>/dev/null | sort -u | tr '\n' ' ' | grep -qx 'installed '; \
 		then exit 0; fi; \
-	command -v apt-get >/dev/null || { echo "This is not Debian; install what is called there: $(DEBIAN_PACKAGES)" >&2; exit 1; }; \
+	command -v apt-get >/dev/null || { echo "This is not Debian; install what is called there: $(DEBIAN_PACKAGES) $(NODE_PACKAGES)" >&2; exit 1; }; \
 	echo "== Installing Debian packages"; \
 	as_root=(); if [ "$$(id -u)" -ne 0 ]; then as_root=(sudo); fi; \
 	"$${as_root[@]}" apt-get update -q; \
-	"$${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(DEBIAN_PACKAGES)
+	"$${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(DEBIAN_PACKAGES) $(NODE_PACKAGES)
+
+# The page of the dashboard is made with Node.js, 18 (Debian 12) or newer. Its files are kept out of git and are part of the
+# program when they are there; without them the program says how to make them.
+WEB := dashboard/web
+WEB_SOURCES := $(wildcard $(WEB)/*.json $(WEB)/*.mjs $(WEB)/index.html $(WEB)/empty/* $(WEB)/build/* $(WEB)/public/* $(WEB)/src/* $(WEB)/src/*/*) examples/http-echo.yaml
+# npm writes it last.
+MODULES := $(WEB)/node_modules/.package-lock.json
+PAGE := dashboard/assets/index.html.gz
+
+.PHONY: dashboard
+dashboard: $(PAGE) ## Build the page of the dashboard (needs Node.js; the first time also the network)
+
+$(MODULES): $(WEB)/package-lock.json $(WEB)/package.json
+	@command -v npm >/dev/null || { echo "The dashboard's page is made with Node.js 18 or newer and npm; install both, on Debian with: apt install nodejs npm" >&2; exit 1; }
+	@echo "== Fetching what the page of the dashboard is made of"
+	cd $(WEB) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(PAGE): $(MODULES) $(WEB_SOURCES)
+	@echo "== Building the page of the dashboard"
+	cd $(WEB) && node_modules/.bin/vite build --logLevel error
 
 .PHONY: build
-build: ## Build bin/skiff
+build: $(if $(shell command -v npm 2>/dev/null),$(PAGE)) ## Build bin/skiff
 	@echo "== Building bin/skiff $(VERSION)"
 	CGO_ENABLED=$(CGO_ENABLED) go build -tags $(TAGS) -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/skiff ./cmd/skiff
 
@@ -131,7 +156,14 @@ test-drivers: deps image ## Run the conformance of each driver against the real 
 	@echo "== A short tutorial on other drivers"
 	SKIFF_TEST_IMAGE='$(IMAGE)' go test -tags e2e,$(TAGS) -count=1 -timeout 90m -v $(SHORT) -run '$(DRIVER_TUTORIALS)' ./test/e2e
 
-TEST_PARTS := deps fmt-check lint unit verify site cross image drivers-tested e2e-tested
+# The page of the dashboard, on stand-ins: the types and units of its source, then the page itself in Chromium.
+.PHONY: web
+web: $(PAGE) ## Test the page of the dashboard, in Chromium
+	@echo "== The page of the dashboard"
+	cd $(WEB) && node_modules/.bin/tsc --noEmit && node_modules/.bin/vitest run
+	go test -tags browser -count=1 -timeout 10m -run '^TestBrowser' ./dashboard
+
+TEST_PARTS := deps fmt-check lint unit verify site cross web image drivers-tested e2e-tested
 
 # The times are printed when a part fails, too.
 .PHONY: test
