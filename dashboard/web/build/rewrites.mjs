@@ -45,6 +45,16 @@ export const changes = [
     'const isElectron = () => true;'
   ),
   replace(
+    'lib/k8s/pod.js',
+    'a log is kept in memory as long as it is followed: its last two million characters are enough',
+    'logs.push(processedLog);',
+    `logs.push(processedLog);
+            logs.size = (logs.size ?? 0) + processedLog.length;
+            if (logs.size > 2000000) {
+                while (logs.size > 1000000 && logs.length > 1) logs.size -= logs.shift().length;
+            }`
+  ),
+  replace(
     'components/Sidebar/useSidebarItems.js',
     'there are no plugins',
     "{\n                        name: 'plugins',\n                        label: t('translation|Plugins'),\n                        url: '/settings/plugins',\n                    },",

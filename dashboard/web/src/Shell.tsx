@@ -61,7 +61,7 @@ export function Shell() {
             <Box sx={{ display: 'flex', flexDirection: 'column', height: '100dvh', overflow: 'hidden', bgcolor: 'background.default', color: 'text.primary' }}>
               <TopBar state={state} />
               <Banner server={server} health={health} shown={shown} />
-              <Box sx={{ flex: 1, minHeight: 0, display: 'grid', gridTemplateColumns: 'min-content minmax(0, 1fr)', gridTemplateRows: 'minmax(0, 1fr) min-content' }}>
+              <Box sx={{ flex: 1, minHeight: 0, position: 'relative', display: 'grid', gridTemplateColumns: 'min-content minmax(0, 1fr)', gridTemplateRows: 'minmax(0, 1fr) min-content' }}>
                 {shown === 'pages' && (
                   <ErrorBoundary>
                     <Sidebar key={health.times} />
