@@ -16,8 +16,13 @@ export async function control(command) {
   return answer.text();
 }
 
-/** Opens the page in a new browser and hands it to the test; what the page logs as an error ends the test. */
-export async function inBrowser(test, { scheme = 'light', width = 1440, height = 900, locale = 'en-US' } = {}) {
+/** openBrowser at the page of the stand-ins. */
+export async function inBrowser(test, options) {
+  await openBrowser(await control('url'), test, options);
+}
+
+/** Opens an address in a new browser and hands the page to the test; what the page throws ends the test. */
+export async function openBrowser(url, test, { scheme = 'light', width = 1440, height = 900, locale = 'en-US' } = {}) {
   const executablePath = chromiums.find(one => fs.existsSync(one));
   assert.ok(executablePath, `there is no Chromium: ${chromiums}; on Debian: apt install chromium`);
   const browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-dev-shm-usage'] });
@@ -34,8 +39,8 @@ export async function inBrowser(test, { scheme = 'light', width = 1440, height =
       const { hostname, protocol } = new URL(request.url());
       if (['http:', 'https:', 'ws:'].includes(protocol) && hostname !== 'skiff.localhost') problems.push(`a request to ${request.url()}`);
     });
-    await page.goto(await control('url'));
-    await page.waitForURL(url => url.pathname !== '/open');
+    await page.goto(url);
+    await page.waitForURL(there => there.pathname !== '/open');
     await test(page, context);
   } finally {
     await browser.close();
