@@ -79,8 +79,11 @@ $(PAGE): $(MODULES) $(WEB_SOURCES)
 	@echo "== Building the page of the dashboard"
 	cd $(WEB) && node_modules/.bin/vite build --logLevel error
 
+# The page, where it can be made.
+PAGE_IF_NODE := $(if $(shell command -v npm 2>/dev/null),$(PAGE))
+
 .PHONY: build
-build: $(if $(shell command -v npm 2>/dev/null),$(PAGE)) ## Build bin/skiff
+build: $(PAGE_IF_NODE) ## Build bin/skiff
 	@echo "== Building bin/skiff $(VERSION)"
 	CGO_ENABLED=$(CGO_ENABLED) go build -tags $(TAGS) -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/skiff ./cmd/skiff
 
@@ -88,7 +91,7 @@ build: $(if $(shell command -v npm 2>/dev/null),$(PAGE)) ## Build bin/skiff
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 
 .PHONY: cross
-cross: ## Build skiff for Linux and macOS, amd64 and arm64, below bin/cross
+cross: $(PAGE_IF_NODE) ## Build skiff for Linux and macOS, amd64 and arm64, below bin/cross
 	@echo "== Building for $(PLATFORMS)"
 	@for platform in $(PLATFORMS); do \
 		os=$${platform%/*} arch=$${platform#*/}; \

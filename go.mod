@@ -115,3 +115,6 @@ require (
 
 // Its tables take a third of the time of a short command (site/content/design/short-commands.md).
 replace github.com/google/gopacket => ./agent/network/nopacket
+
+// Packages of npm; some have Go files.
+ignore ./dashboard/web/node_modules
