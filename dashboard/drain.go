@@ -3,14 +3,12 @@ package dashboard
 import (
 	"context"
 	"net/http"
-	"regexp"
 	"sync"
+
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/skiff-k8s/skiff/fail"
 )
-
-// nodeName is what a node can be called: a DNS subdomain (Kubernetes documentation, "Object Names and IDs").
-var nodeName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`) //nolint:gochecknoglobals // compiled once, never changed
 
 // drains remembers how the last drain of each node went, which the page asks for every second.
 type drains struct {
@@ -40,7 +38,7 @@ func (s *Server) draining(mux *http.ServeMux) {
 			failed(w, err)
 			return
 		}
-		if asked.Cluster != s.options.Profile || !nodeName.MatchString(asked.NodeName) {
+		if asked.Cluster != s.options.Profile || len(validation.IsDNS1123Subdomain(asked.NodeName)) > 0 {
 			failed(w, fail.New(fail.FlagInvalid, "drain a node", "cluster %q has no node %q", asked.Cluster, asked.NodeName))
 			return
 		}
