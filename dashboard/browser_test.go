@@ -76,6 +76,11 @@ func controls(t *testing.T, s *served, api *fakeAPI) http.Handler {
 	mux.HandleFunc("/add-pod", func(_ http.ResponseWriter, r *http.Request) {
 		api.put("api/v1/pods", pod("default", r.FormValue("name"), "example.com/web:1", object{"app": "web"}))
 	})
+	mux.HandleFunc("/deny", func(_ http.ResponseWriter, r *http.Request) {
+		api.mu.Lock()
+		defer api.mu.Unlock()
+		api.denied[r.FormValue("resource")] = true
+	})
 	mux.HandleFunc("/touch-settings", func(http.ResponseWriter, *http.Request) {
 		api.put("api/v1/configmaps", object{"metadata": object{"name": "settings", "namespace": "default"}, "data": object{"colour": "red"}})
 	})

@@ -83,6 +83,14 @@ export const changes = [
     "export * from './DocsViewer';\nexport { default as DocsViewer } from './DocsViewer';",
     ''
   ),
+  replace(
+    'components/cluster/ClusterGroupErrorMessage.js',
+    'what the API server said names the right that is missing',
+    'const [showMessage, setShowMessage] = useState(false);',
+    'const [showMessage, setShowMessage] = useState(true);'
+  ),
+  replace('lib/k8s/KubeObject.js', 'as above', "return 'Error: No permissions';", "return err.message || 'Error: No permissions';"),
+  replace('lib/k8s/KubeObject.js', 'as above', "return 'Error';", "return err.message || 'Error';"),
   instead('lib/k8s/api/v1/apply.js', 'what is created goes through the apply of skiff, which raises API versions that are gone', '/src/apply.ts'),
   instead('components/App/defaultAppThemes.js', 'the colours are our own', '/src/theme.ts'),
   replace('components/404/index.js', 'a picture of another name', "import headlampBrokenImage from '../../assets/headlamp-404.svg';", "const headlampBrokenImage = '/icon.svg';"),

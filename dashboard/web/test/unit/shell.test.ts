@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { again } from '../../src/again';
 import { makeScheduler } from '../../src/scheduler';
 import { pathOf, plain } from '../../src/paths';
 import { percent } from '../../src/jobs';
@@ -76,6 +77,15 @@ describe('parts', () => {
     expect(seen(null, 'etcd').healthy).toBeUndefined();
     expect(seen([pod('True')], 'etcd').healthy).toBe(true);
     expect(seen([pod('False')], 'etcd').healthy).toBe(false);
+  });
+});
+
+describe('again', () => {
+  it('leaves what was refused, and tries the rest three times', () => {
+    expect(again(0, { status: 403 })).toBe(false);
+    expect(again(0, { status: 502 })).toBe(true);
+    expect(again(0, new Error('no network'))).toBe(true);
+    expect(again(3, { status: 502 })).toBe(false);
   });
 });
 
