@@ -421,7 +421,8 @@ func TestWatchesLast(t *testing.T) {
 
 func TestWebSocket(t *testing.T) {
 	t.Parallel()
-	s := serve(t, apiServer(t))
+	api := apiServer(t)
+	s := serve(t, api)
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(t.Context(), "tcp", "127.0.0.1:"+portOf(s.host))
 	if err != nil {
@@ -436,8 +437,8 @@ func TestWebSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	head := string(buffer[:n])
-	if !strings.HasPrefix(head, "HTTP/1.1 101") || !strings.Contains(head, "X-Seen: ||v4.channel.k8s.io|Bearer "+secret+"\r\n") {
-		t.Fatalf("upgrade: got %q, want 101 of a request without Origin, Cookie and the browser's token", head)
+	if !strings.HasPrefix(head, "HTTP/1.1 101") || !strings.Contains(head, "X-Seen: "+api.URL+"||v4.channel.k8s.io|Bearer "+secret+"\r\n") {
+		t.Fatalf("upgrade: got %q, want 101 of a request with the API server's own origin, without Cookie and the browser's token", head)
 	}
 	if _, err := io.WriteString(conn, "hello"); err != nil {
 		t.Fatal(err)

@@ -239,6 +239,10 @@ func selected(o object, selector string) bool {
 }
 
 func (f *fakeAPI) watch(w http.ResponseWriter, r *http.Request, list, namespace string) {
+	if r.Header.Get("Origin") == "" { // as golang.org/x/net/websocket does, which the API server uses for watches
+		http.Error(w, "null origin", http.StatusForbidden)
+		return
+	}
 	upgrader := websocket.Upgrader{Subprotocols: []string{"base64.binary.k8s.io"}, CheckOrigin: func(*http.Request) bool { return true }}
 	conn, err := upgrader.Upgrade(w, r, nil)
 	if err != nil {

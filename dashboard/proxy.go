@@ -86,6 +86,10 @@ func (s *Server) api(apis *transports) http.Handler {
 				p.Out.URL.Path, p.Out.URL.RawPath = asked.Path, asked.RawPath
 				p.SetURL(server)
 				withoutSecrets(p.Out.Header)
+				if p.Out.Header.Get("Upgrade") != "" {
+					// The API server refuses a watch over a WebSocket that names no origin (golang.org/x/net/websocket, checkOrigin).
+					p.Out.Header.Set("Origin", server.Scheme+"://"+server.Host)
+				}
 				keepWatching(p.Out.URL)
 			},
 			Transport:      trip,
