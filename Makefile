@@ -79,11 +79,16 @@ $(PAGE): $(MODULES) $(WEB_SOURCES)
 	@echo "== Building the page of the dashboard"
 	cd $(WEB) && node_modules/.bin/vite build --logLevel error
 
-# The page, where it can be made.
-PAGE_IF_NODE := $(if $(shell command -v npm 2>/dev/null),$(PAGE))
+# The page, where it can be made: everything else builds without Node.js and without a network. A page that does not build is
+# an error.
+.PHONY: page-if-possible
+page-if-possible:
+	@if ! command -v npm >/dev/null; then exit 0; fi; \
+	if $(MAKE) -s --no-print-directory $(MODULES); then $(MAKE) -s --no-print-directory $(PAGE); else \
+		echo "npm could not fetch what the page of the dashboard is made of; skiff is built without it. With a network: make dashboard build" >&2; fi
 
 .PHONY: build
-build: $(PAGE_IF_NODE) ## Build bin/skiff
+build: page-if-possible ## Build bin/skiff
 	@echo "== Building bin/skiff $(VERSION)"
 	CGO_ENABLED=$(CGO_ENABLED) go build -tags $(TAGS) -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/skiff ./cmd/skiff
 
@@ -91,7 +96,7 @@ build: $(PAGE_IF_NODE) ## Build bin/skiff
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 
 .PHONY: cross
-cross: $(PAGE_IF_NODE) ## Build skiff for Linux and macOS, amd64 and arm64, below bin/cross
+cross: page-if-possible ## Build skiff for Linux and macOS, amd64 and arm64, below bin/cross
 	@echo "== Building for $(PLATFORMS)"
 	@for platform in $(PLATFORMS); do \
 		os=$${platform%/*} arch=$${platform#*/}; \
