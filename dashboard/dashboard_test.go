@@ -486,7 +486,7 @@ func TestAPIServerAway(t *testing.T) {
 	if body := text(t, got); got.StatusCode != http.StatusBadGateway || !strings.Contains(body, `"kind":"Status"`) {
 		t.Errorf("without an API server: got %s %s, want 502 as a Status", got.Status, body)
 	}
-	// The cluster is made anew, with other keys: the next request uses them.
+	// The cluster is recreated, with other keys: the next request uses them.
 	again := apiServer(t)
 	writeKubeconfig(t, s.options.Kubeconfig, again)
 	s.seen(t, "/clusters/dev/version", nil)

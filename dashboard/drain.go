@@ -30,7 +30,7 @@ func (d *drains) get(node string) string {
 	return d.last[node]
 }
 
-// draining adds what the frontend's page of a node asks for: a drain goes on after the request that began it.
+// draining adds what the frontend's page of a node asks for: a drain continues after the request that began it.
 func (s *Server) draining(mux *http.ServeMux) {
 	mux.HandleFunc("POST /drain-node", func(w http.ResponseWriter, r *http.Request) {
 		var asked struct{ Cluster, NodeName string }

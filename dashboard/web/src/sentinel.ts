@@ -9,7 +9,7 @@ const retryAfter = 500;
 const answerWithin = 5000;
 
 /**
- * Watches whether the API server answers. Headlamp's own watches do not come back after a break, so the pages are drawn anew
+ * Watches whether the API server answers. Headlamp's own watches do not come back after a break, so the pages are drawn again
  * when this one does.
  */
 export function useSentinel(profile: string, active: boolean): Health {
