@@ -684,7 +684,7 @@ func TestServeEnds(t *testing.T) {
 
 func TestHandover(t *testing.T) {
 	t.Parallel()
-	dir, err := os.MkdirTemp("", "skiff-dash-") // a socket's path is short
+	dir, err := os.MkdirTemp("", "skiff-dash-") //nolint:usetesting // a socket's path is short
 	if err != nil {
 		t.Fatal(err)
 	}
