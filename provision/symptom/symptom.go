@@ -176,7 +176,7 @@ func follow(text string) bool {
 	return slices.ContainsFunc([]string{
 		"mirror pod", `node "`, `nodes "`, "node lease", "CSINode", "Housekeeping took", "Failed to create existing container", "Server rejected event",
 		"may not have completed yet", "has yet to be successful", "checkpoint", "viction manager",
-		"garbage collection failed once", "have not yet been read", "Unable to write event",
+		"no relationship found between node", "ContainerStatus from runtime service failed", "garbage collection failed once", "have not yet been read", "Unable to write event",
 	}, func(word string) bool { return strings.Contains(text, word) })
 }
 

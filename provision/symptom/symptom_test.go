@@ -93,6 +93,15 @@ func TestReasons(t *testing.T) {
 			output:  unit("kubelet", `E1130 08:44:28.357524     760 pod_workers.go:1338] "Error syncing pod, skipping" err="failed to \"StartContainer\" for \"web\" with ErrImagePull: \"failed to pull and unpack image \\\"example.com/web:1\\\": not found\"" pod="default/web" podUID="a34dea642b4733309d129ce93547f308"`),
 			offline: true, want: "containerd does not run",
 		},
+		// Two errors of a control plane that was ended and comes again.
+		"rights that the API server has yet to see": {
+			output: unit("kubelet", `E1130 10:05:11.357524     760 status_manager.go:1018] "Failed to get status for pod" err="pods \"kube-proxy-74gj9\" is forbidden: User \"system:node:skiff\" cannot get resource \"pods\" in API group \"\" in the namespace \"kube-system\": no relationship found between node 'skiff' and this object" pod="kube-system/kube-proxy-74gj9"`),
+			want:   "containerd does not run",
+		},
+		"a container that is gone": {
+			output: unit("kubelet", `E1130 10:10:40.357524     760 log.go:32] "ContainerStatus from runtime service failed" err="rpc error: code = NotFound desc = an error occurred when try to find container \"4e285d74659ef17b444653902a6dba07c146e2960eac85e6c1092dcf1f91f44a\": not found" containerID="4e285d74659ef17b444653902a6dba07c146e2960eac85e6c1092dcf1f91f44a"`),
+			want:   "containerd does not run",
+		},
 		"a full disk": {output: read(t, "full"), want: "the disk of the machine is full", final: true},
 		"containerd's configuration": {
 			output: unit("containerd", strings.Repeat("containerd: failed to unmarshal TOML at row 45 column 7: toml: array is incomplete\ncontainerd.service: Main process exited, code=exited, status=1/FAILURE\n", 3)),
