@@ -41,7 +41,12 @@ export async function openBrowser(url, test, { scheme = 'light', width = 1440, h
     });
     await page.goto(url);
     await page.waitForURL(there => there.pathname !== '/open');
-    await test(page, context);
+    try {
+      await test(page, context);
+    } catch (error) {
+      await shoot(page, 'failed').catch(() => undefined);
+      throw error;
+    }
   } finally {
     await browser.close();
   }
