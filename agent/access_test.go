@@ -23,17 +23,7 @@ func service(t *testing.T) (port uint16) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = listener.Close() })
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = io.WriteString(conn, "host")
-			_ = conn.Close()
-		}
-	}()
+	networktest.Answer(t, listener, "host")
 	return netip.MustParseAddrPort(listener.Addr().String()).Port()
 }
 

@@ -125,33 +125,30 @@ func (c *Client) Published(ctx context.Context) error {
 // AutoPause makes the agent pause the machine when nobody has asked anything of it for that long, from now on, and wake it
 // for the next who does. With 0 it lets the machine go: it pauses it no more, and one that is paused is left so and not woken.
 func (c *Client) AutoPause(ctx context.Context, limit time.Duration) error {
-	body, err := json.Marshal(limit)
-	if err != nil {
-		return err
-	}
-	return c.request(ctx, http.MethodPut, "/v1/auto-pause", body)
+	return c.put(ctx, "/v1/auto-pause", limit)
 }
 
 // HostAccess makes the agent let the machine reach those services on this host's 127.0.0.1, and no others, from now on. What is
 // open stays open. It fails with ErrUnknown where an earlier skiff has started the agent, and for a machine that is reached over
 // SSH, unless access is none.
 func (c *Client) HostAccess(ctx context.Context, access network.Access) error {
-	body, err := json.Marshal(access)
-	if err != nil {
-		return err
-	}
-	return c.request(ctx, http.MethodPut, "/v1/host-access", body)
+	return c.put(ctx, "/v1/host-access", access)
 }
 
 // InsecureRegistries lets the mirror ask those registries, and no others, without TLS and with a certificate that this host does
 // not trust, from now on; see package mirror for how they are named. It fails with ErrUnknown where an earlier skiff has started
 // the agent.
 func (c *Client) InsecureRegistries(ctx context.Context, registries []string) error {
-	body, err := json.Marshal(registries)
+	return c.put(ctx, "/v1/insecure-registries", registries)
+}
+
+// put gives the agent a value that takes the place of the one it has.
+func (c *Client) put(ctx context.Context, path string, value any) error {
+	body, err := json.Marshal(value)
 	if err != nil {
 		return err
 	}
-	return c.request(ctx, http.MethodPut, "/v1/insecure-registries", body)
+	return c.request(ctx, http.MethodPut, path, body)
 }
 
 // Wake wakes a machine that is asleep, as somebody does who asks something of it, and returns once it is awake; nil when

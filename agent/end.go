@@ -35,7 +35,7 @@ func end(ctx context.Context, configFile string) error {
 	})
 }
 
-// wake lets the agent that was started with configFile go on, should its process have been stopped by a signal.
+// wake resumes the agent that was started with configFile, should its process have been stopped by a signal.
 func wake(ctx context.Context, configFile string) error {
 	return processesOf(ctx, configFile, func(id int) error {
 		if err := syscall.Kill(id, syscall.SIGCONT); err != nil && !errors.Is(err, syscall.ESRCH) {
@@ -94,7 +94,7 @@ func endProcess(ctx context.Context, id int, configFile string) error {
 		if !alive() {
 			return nil
 		}
-		// One that was stopped hears of the first when it goes on.
+		// One that was stopped gets the first when it is resumed.
 		for _, signal := range []os.Signal{signal, syscall.SIGCONT} {
 			if err := process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
 				return err

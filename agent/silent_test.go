@@ -86,7 +86,7 @@ func TestAnAgentThatDoesNotAnswerIsSaidAndEnded(t *testing.T) {
 	wantEnded(t, pid)
 }
 
-// TestSpawnWakesAnAgentThatWasStopped: it goes on with all that it has, such as the machine's network.
+// TestSpawnWakesAnAgentThatWasStopped: it continues with all that it has, such as the machine's network.
 func TestSpawnWakesAnAgentThatWasStopped(t *testing.T) {
 	t.Parallel()
 	c, _, old := stopped(t, "127.77.188.1")

@@ -27,7 +27,7 @@ const (
 // Spawn starts the cluster's agent as a process of its own, "executable agent --config configFile", and returns once its API
 // answers. It writes c to configFile first. The agent outlives the caller and its terminal; its output is appended to
 // c.LogFile. When an agent answers already, its client is returned and nothing is started or written. One that was stopped by a
-// signal goes on. An agent of the same configFile that nobody can reach, because its sockets were removed or it does not answer
+// signal continues. An agent of the same configFile that nobody can reach, because its sockets were removed or it does not answer
 // for long, is ended and replaced.
 //
 // A start that fails gives what Run gave in the other process, such as fail.PortInUse, or fail.AgentFailed with the last

@@ -85,8 +85,5 @@ func ports(access config.HostAccess) string {
 
 // toldAccess is what the agent that was seen lets the machine reach of this computer.
 func (s *start) toldAccess() config.HostAccess {
-	if s.seen.agent == nil {
-		return config.HostAccess{}
-	}
 	return config.HostAccess(s.seen.agent.HostAccess)
 }

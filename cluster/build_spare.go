@@ -116,15 +116,11 @@ func moves(ctx context.Context, vm machine.Machine) bool {
 // the user's kubeconfig: nobody uses it yet.
 func (s *start) sparePlan(asked bool) Plan {
 	plan := Plan{Profile: s.config.Profile}
-	if !s.seen.image {
-		plan.Steps = append(plan.Steps, s.image())
-	}
+	plan.add(!s.seen.image, s.image())
 	create := s.create()
 	create.Undo = func(ctx context.Context) error { return s.discard(ctx, s.config.Profile) }
 	plan.Steps = append(plan.Steps, create, s.agent(), s.boot(false, false))
-	if s.large() {
-		plan.Steps = append(plan.Steps, s.grow())
-	}
+	plan.add(s.large(), s.grow())
 	plan.Steps = append(plan.Steps, s.kubernetes(), s.wait())
 	for _, addon := range s.config.Addons {
 		plan.Steps = append(plan.Steps, s.addon(addon))

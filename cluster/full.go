@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/skiff-k8s/skiff/config"
-	"github.com/skiff-k8s/skiff/drivers"
 	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/machine"
 	"github.com/skiff-k8s/skiff/provision"
@@ -45,7 +44,7 @@ func guestFull(ctx context.Context, vm machine.Machine, c config.Cluster, err er
 	if unknown == nil {
 		full.Err = fmt.Errorf("%w; %d MiB of %d are free on the machine's disk", err, free>>20, size>>20)
 	}
-	if _, grows := vm.(drivers.Grower); grows && c.SSH == nil {
+	if canGrow(vm, c) {
 		return full.WithHint("Grow the disk, or delete what is not needed in the cluster, such as pods, volumes and images.").WithNext("%s", growCommand(c))
 	}
 	return full.WithHint("Delete what is not needed in the cluster, such as pods, volumes and images.").WithNext("skiff ssh -p %s -- df -h", c.Profile)
@@ -58,7 +57,7 @@ func growCommand(c config.Cluster) string {
 
 // fullNote is what status says of a cluster whose disk is nearly full.
 func fullNote(problem string, vm machine.Machine, c config.Cluster) string {
-	if _, grows := vm.(drivers.Grower); grows && c.SSH == nil {
+	if canGrow(vm, c) {
 		return problem + "; delete what is not needed in it, or `" + growCommand(c) + "` grows it"
 	}
 	return problem + "; delete what is not needed in it, or Kubernetes takes no more pods"

@@ -12,14 +12,17 @@ import (
 
 // grows refuses a larger disk for an existing cluster of a driver whose machines cannot have one.
 func grows(stored *config.Cluster, c config.Cluster, driver drivers.Driver) error {
-	if stored == nil || stored.DiskBytes >= c.DiskBytes || c.SSH != nil {
-		return nil
-	}
-	if _, able := driver.Machine(machine.Spec{Cluster: c.Profile, Name: node}).(drivers.Grower); able {
+	if stored == nil || stored.DiskBytes >= c.DiskBytes || c.SSH != nil || canGrow(driver.Machine(machine.Spec{Cluster: c.Profile, Name: node}), c) {
 		return nil
 	}
 	return fail.New(fail.DriverCannot, "use --disk-size", "driver %s cannot grow the disk of a machine that exists", driver.Name()).
 		WithHint("Clusters of the drivers qemu and libvirt can. A new cluster of any driver has the size that it is started with.").WithNext("skiff start -p %s", c.Profile)
+}
+
+// canGrow reports whether the disk of a cluster's machine can be made larger.
+func canGrow(vm machine.Machine, c config.Cluster) bool {
+	_, able := vm.(drivers.Grower)
+	return able && c.SSH == nil
 }
 
 // large reports whether the disk is larger than the file system of the guest image, which is then to grow.

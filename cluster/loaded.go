@@ -48,7 +48,7 @@ func loadedNames(files store.Cluster) ([]string, error) {
 
 // Loaded returns the manifest of an image that was loaded from an archive, as the node has it now; fs.ErrNotExist when none of
 // that name was, or the node has it no more. The node alone knows: the image may have been loaded again, removed, or rolled
-// back with a snapshot. It is asked past the published ports, as whoever would come there counts as asking something.
+// back with a snapshot. It is asked past the published ports, as a request there would keep the machine awake.
 func (h Hands) Loaded(ctx context.Context, image string) ([]byte, error) {
 	names, err := loadedNames(h.Home.Cluster(h.Profile))
 	if err != nil {

@@ -84,7 +84,7 @@ func (w *world) later() {
 	w.must(err)
 }
 
-// TestWrongClockWakesNothing: the machine is not let go on, by whoever wakes it, before the clock was looked at.
+// TestWrongClockWakesNothing: no caller resumes the machine before the clock was looked at.
 func TestWrongClockWakesNothing(t *testing.T) {
 	t.Parallel()
 	for name, do := range map[string]func(*world) error{
@@ -97,7 +97,7 @@ func TestWrongClockWakesNothing(t *testing.T) {
 			w := newWorld(t)
 			w.sleeps()
 			w.later()
-			w.driver.Failures = map[fake.Op]fake.Failure{fake.Unpause: {Error: "it was let go on"}, fake.Start: {Error: "it was let go on"}}
+			w.driver.Failures = map[fake.Op]fake.Failure{fake.Unpause: {Error: "it was resumed"}, fake.Start: {Error: "it was resumed"}}
 			if err := do(w); !fail.Is(err, fail.ClockWrong) {
 				t.Errorf("got error %v, want %s", err, fail.ClockWrong)
 			}
@@ -123,7 +123,7 @@ func TestImpossibleClock(t *testing.T) {
 	})
 }
 
-// TestClockBehindFiles: such a clock may be right, so start goes on, and says so.
+// TestClockBehindFiles: such a clock may be right, so start continues, and says so.
 func TestClockBehindFiles(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -129,12 +129,12 @@ func (s *start) autoPause() Step {
 	limit := s.config.AutoPause.Duration()
 	step := Step{
 		ID: "auto-pause", Text: "Pause the machine after " + brief(limit) + " without a request",
-		Why: "its agent pauses it after " + brief(s.told()),
+		Why: "its agent pauses it after " + brief(s.seen.agent.AutoPause),
 	}
 	switch {
 	case limit == 0:
 		step.Text = "Do not pause the machine by itself any more"
-	case s.told() == 0:
+	case s.seen.agent.AutoPause == 0:
 		step.Why = "its agent does not pause it"
 	}
 	step.Do = func(ctx context.Context, _ Report) error {
@@ -144,14 +144,6 @@ func (s *start) autoPause() Step {
 		return wrap(fail.AgentFailed, s.Agents.AutoPause(ctx, s.files.AgentSocket(), limit), "start cluster %s: tell its agent when to pause", s.config.Profile)
 	}
 	return step
-}
-
-// told is after how long the agent that was seen pauses the machine.
-func (s *start) told() time.Duration {
-	if s.seen.agent == nil {
-		return 0
-	}
-	return s.seen.agent.AutoPause
 }
 
 // brief is a time without the units that are zero: 30m, and not 30m0s.

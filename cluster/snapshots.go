@@ -273,22 +273,16 @@ func unfit(o RestoreOptions, err error) error {
 // restorePlan goes back, and on from there where the cluster ran. saved is the cluster as the snapshot knows it.
 func (s *start) restorePlan(snapshot drivers.Snapshot, saved config.Cluster) Plan {
 	plan := Plan{Profile: s.config.Profile}
-	if s.readdressed() {
-		plan.Steps = append(plan.Steps, s.readdress())
-	}
+	plan.add(s.readdressed(), s.readdress())
 	plan.Steps = append(plan.Steps, s.restore(snapshot))
 	if !snapshot.Running {
 		return plan
 	}
 	s.seen = observed{machine: machine.Stopped, suspended: snapshot.Memory, usable: errNotRunning}
 	plan.Steps = append(plan.Steps, s.agent(), s.resume(false))
-	if !s.config.Provisioned {
-		plan.Steps = append(plan.Steps, s.kubernetes())
-	}
+	plan.add(!s.config.Provisioned, s.kubernetes())
 	plan.Steps = append(plan.Steps, s.services())
-	if s.readdressed() {
-		plan.Steps = append(plan.Steps, s.context())
-	}
+	plan.add(s.readdressed(), s.context())
 	plan.Steps = append(plan.Steps, s.wait())
 	if saved.Address != s.config.Address { // which addons tell those who ask where they answer
 		for _, addon := range s.config.Addons {
@@ -297,9 +291,7 @@ func (s *start) restorePlan(snapshot drivers.Snapshot, saved config.Cluster) Pla
 			plan.Steps = append(plan.Steps, step)
 		}
 	}
-	if s.large() { // the disk of the snapshot may be smaller than the cluster's is by now
-		plan.Steps = append(plan.Steps, s.grow())
-	}
+	plan.add(s.large(), s.grow()) // the disk of the snapshot may be smaller than the cluster's is by now
 	return plan
 }
 

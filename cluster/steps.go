@@ -71,7 +71,7 @@ func (s *start) tells(rekeyed bool) (steps []Step) {
 	if s.seen.agent == nil || rekeyed {
 		return nil
 	}
-	if s.told() != s.config.AutoPause.Duration() {
+	if s.seen.agent.AutoPause != s.config.AutoPause.Duration() {
 		steps = append(steps, s.autoPause())
 	}
 	if s.toldAccess().String() != s.config.HostAccess.String() {

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -198,9 +197,7 @@ func TestPushScriptResets(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		script := strings.NewReplacer("/etc/kubernetes", at("etc"), "/var/lib/kubelet", at("lib"), "/etc/resolv.conf", at("resolv.conf")).Replace(pushScript)
-		cmd := exec.CommandContext(t.Context(), "sh", "-c", script, "sh", authority, at("etc/skiff/done"), at("etc/skiff/began"), "keys", "socket", at("etc/skiff/certificates"), test.provisioned, "skiff", "")
-		cmd.Env = append(os.Environ(), "PATH="+at("bin")+":"+os.Getenv("PATH"))
+		cmd := pushCommand(t, at, pushArgs{fingerprint: authority, certificates: "keys", provisioned: test.provisioned, node: "skiff"})
 		out, err := cmd.CombinedOutput()
 		if got := cmd.ProcessState.ExitCode(); got != test.status {
 			t.Errorf("%s: got status %d (%v: %s), want %d", name, got, err, out, test.status)

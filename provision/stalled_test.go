@@ -310,9 +310,7 @@ func TestPushScriptFindsDNSServers(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		script := strings.NewReplacer("/etc/kubernetes", at("etc"), "/var/lib/kubelet", at("lib"), "/etc/resolv.conf", at("resolv.conf"), "/run/systemd/resolve", at("resolve")).Replace(pushScript)
-		cmd := exec.CommandContext(t.Context(), "sh", "-c", script, "sh", "cluster", at("etc/skiff/done"), at("etc/skiff/began"), "keys", "socket", at("etc/skiff/certificates"), "")
-		cmd.Env = append(os.Environ(), "PATH="+at("bin")+":"+os.Getenv("PATH"))
+		cmd := pushCommand(t, at, pushArgs{fingerprint: "cluster", certificates: "keys"})
 		out, err := cmd.CombinedOutput()
 		if got := cmd.ProcessState.ExitCode(); got != test.status {
 			t.Errorf("%s: got status %d (%v: %s), want %d", name, got, err, out, test.status)

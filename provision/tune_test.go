@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -74,9 +73,7 @@ func TestPushScriptTunes(t *testing.T) {
 					put(path, text)
 				}
 			}
-			script := strings.NewReplacer("/etc/kubernetes", at("etc"), "/proc/", at("proc")+"/", "/var/lib/kubelet", at("lib"), "/run/containerd", at("containerd")).Replace(pushScript)
-			cmd := exec.CommandContext(t.Context(), "sh", "-c", script, "sh", "cluster", at("etc/skiff/done"), at("etc/skiff/began"), "keys", "socket", at("etc/skiff/certificates"), "provisioned", "skiff", test.processors)
-			cmd.Env = append(os.Environ(), "PATH="+at("bin")+":"+os.Getenv("PATH"))
+			cmd := pushCommand(t, at, pushArgs{fingerprint: "cluster", certificates: "keys", provisioned: "provisioned", node: "skiff", processors: test.processors})
 			if out, err := cmd.CombinedOutput(); err != nil {
 				t.Fatalf("got %v: %s", err, out)
 			}

@@ -122,16 +122,30 @@ const ownScript = `own() {
 	done
 }`
 
-// pushScript unpacks its input. $1 is the fingerprint, $2 the file that says "done", $3 the one that says "began", $4 the
-// fingerprint of the certificates, $6 the file that has it, $7 is empty unless the cluster is provisioned, $8 is the node's name,
-// and $9 is for tuneScript. Those who use certificates read some of them only when they start, such as those in kubeconfigs, so
-// they are ended, and started again by the kubelet and by systemd. They are killed: an API server that is told to end waits for
-// minutes for an etcd that has ended
-// before it, and a crash costs none of them anything. The file is written last, so that none of it is left out when it is cut
-// off. Frozen control groups that nobody is left to thaw (see Quiesce) are thawed: those after $9. On a
-// machine that has booted the controllers are put aside, as by deferScript. The server of systemd-resolved is of no
-// use to pods: its address is one of theirs (kubeadm does the same, app/componentconfigs, isServiceActive). Its list
-// of servers also takes the place of an /etc/resolv.conf that is not there. A kubelet of a start before this one is stopped; deferScript starts it.
+// pushArgs are the parameters of pushScript, in its order.
+type pushArgs struct {
+	fingerprint      string   // $1, of the cluster
+	done, began      string   // $2, $3: the files that say "done" and "began"
+	certificates     string   // $4, their fingerprint
+	socket           string   // $5, of the container runtime
+	certificatesFile string   // $6, which has the fingerprint of those that the machine has
+	provisioned      string   // $7, empty unless the cluster is
+	node             string   // $8, its name
+	processors       string   // $9, for tuneScript
+	frozen           []string // control groups to thaw, where nobody is left to do it; see Quiesce
+}
+
+func (a pushArgs) list() []string {
+	return append([]string{a.fingerprint, a.done, a.began, a.certificates, a.socket, a.certificatesFile, a.provisioned, a.node, a.processors}, a.frozen...)
+}
+
+// pushScript unpacks its input; its parameters are pushArgs. Those who use certificates read some of them only when they start,
+// such as those in kubeconfigs, so they are ended, and started again by the kubelet and by systemd. They are killed: an API server
+// that is told to end waits for minutes for an etcd that has ended before it, and a crash costs none of them anything. The file is
+// written last, so that none of it is left out when it is cut off. On a machine that has booted the controllers are put aside, as
+// by deferScript. The server of systemd-resolved is of no use to pods: its address is one of theirs (kubeadm does the same,
+// app/componentconfigs, isServiceActive). Its list of servers also takes the place of an /etc/resolv.conf that is not there. A
+// kubelet of a start before this one is stopped; deferScript starts it.
 const pushScript = `set -e
 ` + ownScript + `
 read -r done 2>/dev/null <"$2" || done=
@@ -204,8 +218,11 @@ func (u *up) push(ctx context.Context) (found, error) {
 		return fresh, u.failed(fail.ProvisionFailed, "push", "push keys and configuration", err, nil)
 	}
 	var output bytes.Buffer
-	args := append([]string{u.fingerprint(), doneFile, beganFile, u.pki.Fingerprint(), criSocket, certificatesFile, u.provisioned(), u.config.NodeName, u.config.processors()}, frozenGroups()...)
-	err = u.output(ctx, "push", bytes.NewReader(packed), &output, pushScript, args...)
+	args := pushArgs{
+		fingerprint: u.fingerprint(), done: doneFile, began: beganFile, certificates: u.pki.Fingerprint(), socket: criSocket,
+		certificatesFile: certificatesFile, provisioned: u.provisioned(), node: u.config.NodeName, processors: u.config.processors(), frozen: frozenGroups(),
+	}
+	err = u.output(ctx, "push", bytes.NewReader(packed), &output, pushScript, args.list()...)
 	if failed, ok := errors.AsType[*machine.RunError](err); ok && failed.ExitCode == exitForeign {
 		return fresh, fail.New(fail.StateCorrupt, "use cluster "+u.config.ClusterName, "the machine's authority %s/ca.crt is not the cluster's, and neither was changed", pkiDir).
 			WithHint("The files of another cluster may have been copied over this one's: restore the cluster's folder of keys from a backup.").

@@ -176,6 +176,19 @@ func TestUpOnBootedMachine(t *testing.T) {
 	}
 }
 
+// pushCommand runs pushScript on a machine of which all files are where at says, and the programs in its bin come first.
+func pushCommand(t *testing.T, at func(string) string, args pushArgs) *exec.Cmd {
+	t.Helper()
+	args.done, args.began, args.certificatesFile, args.socket = at("etc/skiff/done"), at("etc/skiff/began"), at("etc/skiff/certificates"), "socket"
+	script := strings.NewReplacer(
+		"/etc/kubernetes", at("etc"), "/etc/resolv.conf", at("resolv.conf"), "/proc/", at("proc")+"/", "/run/containerd", at("containerd"),
+		"/run/systemd/resolve", at("resolve"), "/sys/fs/cgroup", at("cgroup"), "/var/lib/kubelet", at("lib"),
+	).Replace(pushScript)
+	cmd := exec.CommandContext(t.Context(), "sh", append([]string{"-c", script, "sh"}, args.list()...)...)
+	cmd.Env = append(os.Environ(), "PATH="+at("bin")+":"+os.Getenv("PATH"))
+	return cmd
+}
+
 // TestPushScriptThaws: whoever was to let a machine's control groups go on may be gone.
 func TestPushScriptThaws(t *testing.T) {
 	t.Parallel()
@@ -189,9 +202,7 @@ func TestPushScriptThaws(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	script := strings.NewReplacer("/sys/fs/cgroup", at("cgroup"), "/etc/kubernetes", at("etc"), "/proc/", at("proc")+"/", "/run/containerd", at("containerd")).Replace(pushScript)
-	cmd := exec.CommandContext(t.Context(), "sh", "-c", script, "sh", "cluster", at("etc/skiff/done"), at("etc/skiff/began"), "keys", "socket", at("etc/skiff/certificates"), "", "skiff", "", "pods", "none")
-	cmd.Env = append(os.Environ(), "PATH="+at("bin")+":"+os.Getenv("PATH"))
+	cmd := pushCommand(t, at, pushArgs{fingerprint: "cluster", certificates: "keys", node: "skiff", frozen: []string{"pods", "none"}})
 	out, err := cmd.Output()
 	if got := strings.TrimSpace(string(out)); err != nil || found(got) != booted { // as nothing of that name runs here
 		t.Errorf("got %q and error %v, want %q", got, err, booted)
@@ -256,9 +267,7 @@ func TestPushScriptEndsOwnProcesses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	script := strings.NewReplacer("/sys/fs/cgroup", at("cgroup"), "/etc/kubernetes", at("etc"), "/proc/", at("proc")+"/", "/run/containerd", at("containerd"), "/var/lib/kubelet", at("lib")).Replace(pushScript)
-	cmd := exec.CommandContext(t.Context(), "sh", "-c", script, "sh", "cluster", at("etc/skiff/done"), at("etc/skiff/began"), "new keys", "socket", at("etc/skiff/certificates"), "", "skiff", "")
-	cmd.Env = append(os.Environ(), "PATH="+at("bin")+":"+os.Getenv("PATH"))
+	cmd := pushCommand(t, at, pushArgs{fingerprint: "cluster", certificates: "new keys", node: "skiff"})
 	cmd.Stdin = bytes.NewReader(packed)
 	if out, err := cmd.Output(); err != nil || found(strings.TrimSpace(string(out))) != booted {
 		t.Errorf("got %q and error %v, want %q: the API server has to come again before the controllers do", out, err, booted)

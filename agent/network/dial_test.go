@@ -70,17 +70,7 @@ func TestDialsInFlight(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = listener.Close() })
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = io.WriteString(conn, "here")
-			_ = conn.Close()
-		}
-	}()
+	networktest.Answer(t, listener, "here")
 	h := &hanging{service: listener.Addr().String(), released: make(chan struct{})}
 	n, err := New(netip.MustParseAddr(networktest.Address), networktest.MAC, Access{All: true}, slog.New(slog.DiscardHandler))
 	if err != nil {

@@ -51,23 +51,7 @@ func answer(t *testing.T, guest *networktest.Guest, port, text string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	answerAt(t, listener, text)
-}
-
-// answerAt answers each connection to the listener with text, until the test ends.
-func answerAt(t *testing.T, listener net.Listener, text string) {
-	t.Helper()
-	t.Cleanup(func() { _ = listener.Close() })
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = io.WriteString(conn, text)
-			_ = conn.Close()
-		}
-	}()
+	networktest.Answer(t, listener, text)
 }
 
 // read dials the guest until it answers or the test ends: a guest needs a moment to join.

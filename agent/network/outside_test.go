@@ -20,7 +20,7 @@ func hostService(t *testing.T) uint16 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	answerAt(t, listener, "host")
+	networktest.Answer(t, listener, "host")
 	return netip.MustParseAddrPort(listener.Addr().String()).Port()
 }
 

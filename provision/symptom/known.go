@@ -2,9 +2,9 @@ package symptom
 
 import "regexp"
 
-// known gives a symptom that is well known its words, what to do about it, and how often it must be seen to be final.
-func (s symptom) known(offline bool) symptom {
-	for _, row := range table() {
+// known gives a symptom that is one of rows its words, what to do about it, and how often it must be seen to be final.
+func (s symptom) known(rows []row, offline bool) symptom {
+	for _, row := range rows {
 		m := row.pattern.FindStringSubmatch(s.text)
 		if m == nil || row.offline && !offline {
 			continue

@@ -44,6 +44,7 @@ type Reason struct {
 type Diagnosis struct {
 	Offline bool // the machine pulls no container images
 
+	rows  []row // the causes that are well known
 	looks int
 	times map[string]int  // how often each symptom was seen, by its key
 	ended map[string]bool // the runs of containers that were counted
@@ -69,10 +70,11 @@ func (s symptom) key() string { return changing.ReplaceAllString(s.text, "…") 
 // Read returns the reason that the output of Script gives, which looked back as far as the look before, or to the beginning.
 func (d *Diagnosis) Read(output string, back time.Duration) Reason {
 	if d.times == nil {
-		d.times, d.ended = map[string]int{}, map[string]bool{}
+		d.rows, d.times, d.ended = table(), map[string]int{}, map[string]bool{}
 	}
 	d.looks++
-	found := d.symptoms(parse(output), back)
+	l := parse(output)
+	found := d.symptoms(l, back)
 	here := map[string]int{}
 	for _, one := range found {
 		d.times[one.key()]++
@@ -88,7 +90,7 @@ func (d *Diagnosis) Read(output string, back time.Duration) Reason {
 		}
 	}
 	if best < 0 {
-		return Reason{Text: parse(output).lacking()}
+		return Reason{Text: l.lacking()}
 	}
 	one := found[best]
 	final := d.looks > 1 && one.need > 0 && d.times[one.key()] >= one.need
@@ -109,7 +111,7 @@ const (
 // symptoms lists what goes wrong, in the order of the logs.
 func (d *Diagnosis) symptoms(l logs, back time.Duration) []symptom {
 	var found []symptom
-	add := func(s symptom) { found = append(found, s.known(d.Offline)) }
+	add := func(s symptom) { found = append(found, s.known(d.rows, d.Offline)) }
 	for _, text := range ends(l.units["containerd"]) {
 		add(symptom{text: "containerd ends again and again: " + text, need: lasting(text), rank: runtimeEnds})
 	}

@@ -4,6 +4,7 @@ package networktest
 
 import (
 	"context"
+	"io"
 	"net"
 	"sync"
 	"testing"
@@ -55,3 +56,19 @@ func Join(t *testing.T, socket string) *Guest {
 
 // Leave cuts the guest off, as the end of its process would.
 func (g *Guest) Leave() { g.leave() }
+
+// Answer answers each connection to the listener with text, until the test ends.
+func Answer(t *testing.T, listener net.Listener, text string) {
+	t.Helper()
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.WriteString(conn, text)
+			_ = conn.Close()
+		}
+	}()
+}
