@@ -128,7 +128,7 @@ func failure(ctx context.Context, verb string, objects []*unstructured.Unstructu
 		return fmt.Errorf("%s addon %s: %w", verb, name, err)
 	}
 	return fail.New(fail.AddonFailed, verb+" addon "+name, "%w", err).WithNext("skiff addons %s %s", verb, name).
-		WithHint("Nothing is lost: the same command goes on where this one ended.")
+		WithHint("Nothing is lost: the same command continues where this one ended.")
 }
 
 // Disable removes the objects in the opposite order of Enable and returns when they are gone, or when ctx ends. Objects

@@ -132,7 +132,7 @@ func (s *start) sparePlan(asked bool) Plan {
 // keepSpare suspends the spare. The note that it is one comes last.
 func (s *start) keepSpare(asked bool) Step {
 	return Step{
-		ID: "suspend", Text: "Suspend machine " + s.config.Profile, Why: "it is kept until a start takes it",
+		ID: "suspend", Text: "Suspend machine " + s.config.Profile, Why: "it waits until a start takes it",
 		Do: func(ctx context.Context, _ Report) error {
 			vm, suspender, err := s.suspender()
 			if err != nil {

@@ -31,12 +31,12 @@ func (m *Manager) Pause(ctx context.Context, profile string, sink Sink) (paused 
 
 // Unpause lets a paused machine go on, with its clock right. It reports whether it was paused.
 func (m *Manager) Unpause(ctx context.Context, profile string, sink Sink) (unpaused bool, err error) {
-	step := Event{Step: "unpause", Text: "Let machine " + profile + " go on"}
+	step := Event{Step: "unpause", Text: "Resume machine " + profile}
 	return m.halting(ctx, profile, machine.Paused, step, sink, func(vm machine.Machine, c Target) error {
 		if err := provision.CheckClock(profile, c.Files.PKI(), time.Now()); err != nil {
 			return err
 		}
-		if err := wrap(fail.MachineFailed, vm.Start(ctx), "let cluster %s go on", profile); err != nil {
+		if err := wrap(fail.MachineFailed, vm.Start(ctx), "resume cluster %s", profile); err != nil {
 			return err
 		}
 		err := rouse(ctx, m.Kubernetes, vm, c, func(string, int64, int64) {})

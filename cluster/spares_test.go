@@ -399,7 +399,7 @@ func TestSpareFails(t *testing.T) {
 			w.starts(w.options())
 			_, warnings := w.did()
 			if strings.Count(warnings, "\n") != 0 || !strings.Contains(warnings, "warm spare "+spareName+" cannot be used (") ||
-				!strings.Contains(warnings, test.want) || !strings.Contains(warnings, "so cluster dev is made anew") {
+				!strings.Contains(warnings, test.want) || !strings.Contains(warnings, "so cluster dev is created from the start") {
 				t.Errorf("start warned %q, want one line with %q", warnings, test.want)
 			}
 			w.noSpares()

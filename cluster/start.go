@@ -54,7 +54,7 @@ type StartOptions struct {
 	Wanted          Wanted
 	DryRun          bool          // plan and do nothing
 	Force           bool          // what the host lacks is no reason to refuse
-	KeepContext     bool          // leave kubectl's current context alone
+	KeepContext     bool          // do not change kubectl's current context
 	DeleteOnFailure bool          // take a failed creation back also where it could go on
 	NoWait          bool          // do not wait until the cluster is usable
 	NoSpare         bool          // do not take a warm spare
@@ -276,7 +276,7 @@ func (m *Manager) version(c *config.Cluster, w Wanted) error {
 		return missing
 	}
 	if missing != nil {
-		return fail.New(fail.K8sVersionUnsupported, "start cluster "+c.Profile, "Kubernetes %q is not at hand, nor is any other version: %w", *w.KubernetesVersion, missing).
+		return fail.New(fail.K8sVersionUnsupported, "start cluster "+c.Profile, "Kubernetes %q is not available, nor is any other version: %w", *w.KubernetesVersion, missing).
 			WithHint("This version of skiff makes clusters of Kubernetes %s, once it has their guest image.", at).WithNext(images.Remake)
 	}
 	return atHand(*w.KubernetesVersion, manifest.KubernetesVersion, c.Profile)
@@ -289,7 +289,7 @@ func atHand(wanted, at, profile string) error {
 	if wanted == at || "v"+wanted == at || slices.Contains([]string{"stable", "latest", "v1.37", "1.37"}, wanted) {
 		return nil
 	}
-	return fail.New(fail.K8sVersionUnsupported, "start cluster "+profile, "Kubernetes %q is not at hand; the versions at hand are: %s", wanted, at).
+	return fail.New(fail.K8sVersionUnsupported, "start cluster "+profile, "Kubernetes %q is not available; the available versions are: %s", wanted, at).
 		WithNext("skiff start -p %s --kubernetes-version %s", profile, at).Retry("kubernetes-version", at)
 }
 
@@ -347,7 +347,7 @@ func immutable(old *config.Cluster, new config.Cluster) error {
 // flag wants to lose it.
 func unchangeable(profile, flag, why string, args ...any) error {
 	return fail.New(fail.SpecImmutable, "change cluster "+profile, why, args...).
-		WithHint("Without --%s the cluster goes on as it is. Another value needs another cluster: one of another profile, or a new one once `skiff delete -p %s` has removed this one and all that is in it.", flag, profile).
+		WithHint("Without --%s the cluster stays as it is. Another value needs another cluster: one of another profile, or a new one once `skiff delete -p %s` has removed this one and all that is in it.", flag, profile).
 		WithNext("skiff start -p %s", profile).Retry(flag, "")
 }
 
@@ -365,7 +365,7 @@ func works(ctx context.Context, driver drivers.Driver) error {
 		if finding.Level == drivers.Failure {
 			problem := fail.New(cmp.Or(finding.ID, fail.DriverUnhealthy), "use driver "+driver.Name(), "%s", finding.Text).WithNext("%s", finding.Remedy)
 			if finding.Remedy == "" && problem.ID == fail.DriverUnhealthy {
-				return problem.WithHint("Nothing mends that here; use another driver.").WithNext("skiff drivers")
+				return problem.WithHint("That cannot be fixed here; use another driver.").WithNext("skiff drivers")
 			}
 			return problem
 		}

@@ -94,7 +94,7 @@ func (m *Manager) Status(ctx context.Context, profile string) (Status, error) {
 	}
 	if state == machine.Paused {
 		status.Kubelet, status.APIServer = Paused, Paused
-		status.Note = "it is paused; `skiff unpause -p " + profile + "` lets it go on"
+		status.Note = "it is paused; `skiff unpause -p " + profile + "` resumes it"
 		switch {
 		case c.AutoPause == 0:
 		case agentErr != nil:
@@ -238,7 +238,7 @@ func (m *Manager) thereOf(ctx context.Context, c config.Cluster) (vm machine.Mac
 func notRunning(profile string, state machine.State) error {
 	if state == machine.Paused {
 		return fail.New(fail.ClusterNotRunning, "use cluster "+profile, "it is paused").
-			WithHint("Let it go on.").WithNext("skiff unpause -p %s", profile)
+			WithHint("Resume it.").WithNext("skiff unpause -p %s", profile)
 	}
 	return fail.New(fail.ClusterNotRunning, "use cluster "+profile, "it is stopped").WithNext("skiff start -p %s", profile)
 }

@@ -310,7 +310,7 @@ func (s *start) reason() string {
 	if s.seen.usable != nil {
 		return s.seen.usable.Error()
 	}
-	return "the machine boots anew"
+	return "the machine boots"
 }
 
 // reached returns the machine's handle, also when this run did not boot it.

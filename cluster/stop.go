@@ -17,7 +17,7 @@ import (
 // StopOptions says how to stop.
 type StopOptions struct {
 	Profile  string
-	Shutdown bool // power the machine off in place of keeping its memory, and throw away what was kept earlier
+	Shutdown bool // power the machine off instead of saving its memory, and throw away what was kept earlier
 }
 
 // StopResult is what Stop did.
@@ -56,7 +56,7 @@ func (m *Manager) Stop(ctx context.Context, o StopOptions, sink Sink) (StopResul
 		}
 	}
 	if result.Suspended && o.Shutdown {
-		step := Event{Profile: profile, Step: "forget", Index: 1, Steps: 1, Text: "Throw away the memory of machine " + profile}
+		step := Event{Profile: profile, Step: "forget", Index: 1, Steps: 1, Text: "Discard the saved memory of machine " + profile}
 		forget := func() error { return wrap(fail.MachineFailed, suspender.Forget(ctx), "stop cluster %s", profile) }
 		if err := inStep(step, sink, forget); err != nil {
 			return result, err

@@ -303,7 +303,7 @@ func (s *start) cold(ctx context.Context, report Report, cause error) error {
 	if s.spare != nil { // its disk is no better than its memory, and has nothing that anybody would miss
 		return s.anew(ctx, report, cause)
 	}
-	s.warn("resume", "cluster %s cannot go on from its saved memory (%s), so it boots from its disk", s.config.Profile, oneLine(cause))
+	s.warn("resume", "cluster %s cannot resume from its saved memory (%s), so it boots from its disk", s.config.Profile, oneLine(cause))
 	report("powering it off", 0, 0)
 	if err := s.vm.Stop(ctx); err != nil {
 		return wrap(fail.MachineFailed, err, "stop cluster %s", s.config.Profile)

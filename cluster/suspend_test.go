@@ -197,7 +197,7 @@ func TestMoveFails(t *testing.T) {
 	}
 }
 
-// TestShutdown: no memory is kept, nor is one that was kept before.
+// TestShutdown: no memory is saved, nor is one that was kept before.
 func TestShutdown(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -465,7 +465,7 @@ func TestPlainDriver(t *testing.T) {
 	w.starts(w.options())
 }
 
-// powersOffBy stops, and expects that no memory is kept.
+// powersOffBy stops, and expects that no memory is saved.
 func (w *world) powersOffBy(o cluster.StopOptions) {
 	w.t.Helper()
 	stopped, err := w.Stop(w.t.Context(), o, w.sink)

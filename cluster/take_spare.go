@@ -123,7 +123,7 @@ func onlyLogs(files store.Cluster) ([]string, error) {
 // giveUp throws away a warm spare that is of no use, and says so. Then there is a cluster without a machine, or none.
 func (s *start) giveUp(ctx context.Context, cause error) error {
 	one := s.spare
-	s.warn("spare", "warm spare %s cannot be used (%s), so cluster %s is made anew", one.name, oneLine(cause), s.config.Profile)
+	s.warn("spare", "warm spare %s cannot be used (%s), so cluster %s is created from the start", one.name, oneLine(cause), s.config.Profile)
 	s.spare = nil
 	s.config.Provisioned = false
 	if _, err := os.Lstat(s.files.File()); errors.Is(err, fs.ErrNotExist) {
@@ -151,7 +151,7 @@ func (s *start) anew(ctx context.Context, report Report, cause error) error {
 	if err := s.giveUp(ctx, cause); err != nil {
 		return err
 	}
-	report("making it anew", 0, 0)
+	report("creating it from the start", 0, 0)
 	if err := s.create().Do(ctx, report); err != nil {
 		return err
 	}

@@ -76,7 +76,7 @@ func halfInstalled(name string) bool {
 }
 
 func (h Host) halfImage(dir string) Finding {
-	return warning("rm -r "+machine.Quote(dir), "%s is left of an installation that was cut off; the next start goes on with it.", dir).
+	return warning("rm -r "+machine.Quote(dir), "%s is left over from an interrupted installation; the next start continues it.", dir).
 		mended(func(context.Context) (string, error) {
 			release, err := h.lock(h.Home.BaseLock())
 			if err != nil {
@@ -166,7 +166,7 @@ func (h Host) builtImage(ctx context.Context, installed []string) Finding {
 	case fail.Is(err, fail.ImageMissing) && len(installed) == 0:
 		return failure(images.Remake, "There is no guest image, neither installed nor in %s.", h.Built)
 	case fail.Is(err, fail.ImageMissing):
-		return warning(images.Remake, "There is no whole guest image in %s: clusters that are here go on, and new ones cannot be made.", h.Built)
+		return warning(images.Remake, "There is no complete guest image in %s: existing clusters work, and new ones cannot be created.", h.Built)
 	case fail.Is(err, fail.ChecksumMismatch):
 		return failure(images.Remake, "The guest image in %s, which the next new cluster installs, is not as its manifest says: %v.", h.Built, reason(err))
 	default:

@@ -234,7 +234,7 @@ func (s *Sleeper) wake() {
 		s.become(asleep)
 		return
 	}
-	s.log.Info("somebody asks something, so the machine goes on", "slept", began.Sub(s.since), "took", time.Since(began))
+	s.log.Info("a request came, so the machine is resumed", "slept", began.Sub(s.since), "took", time.Since(began))
 	s.become(awake)
 }
 

@@ -134,7 +134,7 @@ func (m Moment) Refusal() string {
 	case m.There:
 		return "there is one already, or one is being prepared"
 	case m.Emulated && m.When != Always:
-		return "under software emulation it would be in the way for minutes (`skiff config set warm-spare true` prepares one nevertheless)"
+		return "under software emulation it would slow this computer down for minutes (`skiff config set warm-spare true` prepares one nevertheless)"
 	case m.Facts.OnBattery:
 		return "this computer runs on its battery"
 	case m.Facts.AvailableMiB == 0:

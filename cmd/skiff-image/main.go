@@ -28,9 +28,9 @@ const usage = `Usage: skiff-image build [--source DIR] [--print-dir]
 
 Builds the guest image from this checkout, or finds that nothing has changed. What was made is kept in
 ~/.cache/skiff/build; the image appears in ~/.cache/skiff/images/<digest>, and the link "current" there points to it.
-Packages of Debian that are older than 30 days are fetched anew; without a network the build goes on with those that are there.
+Packages of Debian that are older than 30 days are fetched anew; without a network the build uses those that are there.
 Where guests are emulated, the boot of new machines is saved beside it, so that their first start is quicker.
-Needs root for the owners of the files inside the image. An interrupted build goes on when it is called again.
+Needs root for the owners of the files inside the image. An interrupted build continues when it is called again.
 
   --source DIR   the checkout (default: the one that holds the current folder)
   --print-dir    print only the image's folder, on standard output

@@ -72,7 +72,7 @@ func (m *Machine) Fits(ctx context.Context) error {
 	return m.op(ctx, Fits, nil, func() error {
 		c, err := m.record.read()
 		if err == nil && (!c.Suspended || c.State != machine.Stopped) {
-			err = errors.New("no memory is kept")
+			err = errors.New("no memory is saved")
 		}
 		return err
 	})
@@ -86,7 +86,7 @@ func (m *Machine) Resume(ctx context.Context) error {
 			return err
 		}
 		if !c.Suspended {
-			return errors.New("no memory is kept")
+			return errors.New("no memory is saved")
 		}
 		return m.record.set(machine.Running)
 	})

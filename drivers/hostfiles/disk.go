@@ -59,7 +59,7 @@ func CheckDisk(path string, spec machine.Spec) error {
 	}
 	if !Exists(spec.Image.Disk) {
 		return fail.New(fail.ImageMissing, "use cluster "+spec.Cluster, "the disk of its image, %s, is not there", spec.Image.Disk).
-			WithHint("Start installs the image again where it is at hand.").WithNext("skiff start -p %s", spec.Cluster)
+			WithHint("Start reinstalls the image if it is available.").WithNext("skiff start -p %s", spec.Cluster)
 	}
 	return nil
 }

@@ -83,7 +83,7 @@ var (
 	errNoLibrary   = errors.New("the library of libvirt cannot be used")
 	errUnreachable = errors.New("libvirt does not answer")
 	errRefused     = errors.New("libvirt refuses this user")
-	errNotRestored = errors.New("libvirt cannot go on from it")
+	errNotRestored = errors.New("libvirt cannot resume from it")
 	errLost        = errors.New("the connection to libvirt was lost")
 )
 
@@ -139,9 +139,9 @@ func (d *Driver) explain(err error) error {
 			WithHint("Let this user use that libvirt, as with the group libvirt, or use --libvirt-uri %s, which needs no group.", SessionURI).
 			WithNext("sudo usermod -aG libvirt $USER")
 	case errors.Is(err, errLost) && !ofSystem(d.options.URI) && os.Geteuid() != 0:
-		return fail.New(fail.LibvirtLost, op, "%w", err).WithHint("Run the same command again to go on; it starts the user's libvirt again if that has ended.")
+		return fail.New(fail.LibvirtLost, op, "%w", err).WithHint("Run the same command again to continue; it restarts the user's libvirt if that has ended.")
 	case errors.Is(err, errLost):
-		return fail.New(fail.LibvirtLost, op, "%w", err).WithHint("Start libvirt again if it has ended, and run the same command again to go on.").
+		return fail.New(fail.LibvirtLost, op, "%w", err).WithHint("Restart libvirt if it has ended, and run the same command again to continue.").
 			WithNext("%s", restart(d.options.URI, true, present))
 	}
 	return err

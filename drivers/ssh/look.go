@@ -257,7 +257,7 @@ func (f facts) others() []problem {
 	if len(f.runtime) > 0 {
 		all = append(all, problem{
 			fail.MachineInUse, "there is another container runtime on it: " + strings.Join(f.runtime, ", "),
-			"Use another machine, or remove that runtime. skiff brings its own containerd, and two would be in each other's way.", "",
+			"Use another machine, or remove that runtime. skiff brings its own containerd, and two would conflict.", "",
 		})
 	}
 	for _, port := range needed() {

@@ -89,7 +89,7 @@ func (m *Machine) StartReporting(ctx context.Context, report func(text string, d
 	}
 	if want := m.spec.Network.Address.Addr(); want.IsValid() && !f.has(want) {
 		return fail.New(fail.MachineFailed, "start machine "+m.place(), "it had the address %s when the cluster was made, and has %s now", want, f.address).
-			WithHint("Give the machine that address back, or delete the cluster and make it anew: the address is in the certificates and in etcd.").
+			WithHint("Give the machine that address back, or delete the cluster and create it again: the address is in the certificates and in etcd.").
 			WithNext("skiff delete -p %s", m.spec.Cluster)
 	}
 	if err := m.equip(ctx, report); err != nil {

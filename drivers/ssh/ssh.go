@@ -176,7 +176,7 @@ func (m *Machine) explain(err error) error {
 	switch {
 	case errors.As(err, &key):
 		return fail.New(fail.SSHHostKeyChanged, op, "%w", err).
-			WithHint("Either the machine was set up anew, or another one answers in its place: find out which. The cluster trusts the key that it was made with; on a machine that was set up anew nothing of it is left.").
+			WithHint("Either the machine was reinstalled, or another one answers in its place: find out which. The cluster trusts the key that it was created with; on a reinstalled machine nothing of it is left.").
 			WithNext("skiff delete --force -p %s", m.spec.Cluster)
 	case errors.As(err, &login):
 		return fail.New(fail.SSHLoginRefused, op, "%w", err).
@@ -184,7 +184,7 @@ func (m *Machine) explain(err error) error {
 			WithNext("ssh -p %d -o IdentitiesOnly=yes -i KEY %s@%s true", at.Port(), m.spec.SSH.User, at.Addr())
 	case ssh.Lost(err):
 		return fail.New(fail.SSHUnreachable, op, "%w", err).
-			WithHint("When the machine is back, the same command goes on where this one ended.")
+			WithHint("When the machine is back, the same command continues where this one ended.")
 	}
 	return err
 }

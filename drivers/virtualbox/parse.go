@@ -31,7 +31,7 @@ func parseInfo(out []byte) map[string]string {
 }
 
 // errCrashed is a machine that VirtualBox could not go on with; it is ended as one that runs.
-var errCrashed = errors.New("VirtualBox could not go on with the guest (guru meditation)")
+var errCrashed = errors.New("VirtualBox could not continue the guest (guru meditation)")
 
 // parseState translates the value of VMState (VirtualBox SDK Reference, "MachineState"; VBoxManage writes the names in
 // lower case, and "poweroff" for PoweredOff).

@@ -25,7 +25,7 @@ type sources struct {
 func (s *sources) flags(flags *pflag.FlagSet) {
 	flags.StringArrayVarP(&s.files, "filename", "f", nil, "file or folder with manifests; - is standard input; repeatable")
 	flags.StringVarP(&s.kustomize, "kustomize", "k", "", "folder with a kustomization")
-	flags.BoolVarP(&s.recursive, "recursive", "R", false, "take folders with all folders below them")
+	flags.BoolVarP(&s.recursive, "recursive", "R", false, "include all folders below the given ones")
 }
 
 // raised reads the manifests and raises those of removed API versions, with tool. What changed goes to stderr.
@@ -70,9 +70,9 @@ func (a *app) apply() *cobra.Command {
 	var namespace, dryRun string
 	var convert bool
 	cmd := &cobra.Command{
-		Use: "apply -f FILE [-- KUBECTL-FLAG...]", Short: "Apply manifests, also those of API versions that are gone",
+		Use: "apply -f FILE [-- KUBECTL-FLAG...]", Short: "Apply manifests, including those of removed API versions",
 		Long: `Apply manifests as "kubectl apply" does. Objects of API versions that Kubernetes no longer serves, such as
-extensions/v1beta1, are raised to one that it does; every change is told on stderr. The files are left as they are.`,
+extensions/v1beta1, are raised to one that it serves; every change is printed on stderr. The files are not changed.`,
 		Example: `  skiff apply -f web.yaml
   skiff apply -f manifests/ -R -n shop
   cat web.yaml | skiff apply -f -`,
@@ -109,7 +109,7 @@ extensions/v1beta1, are raised to one that it does; every change is told on stde
 	cmd.Flags().StringVarP(&namespace, "namespace", "n", "", "namespace of objects that name none")
 	cmd.Flags().StringVar(&dryRun, "dry-run", "none", "none, client or server")
 	cmd.Flags().Lookup("dry-run").NoOptDefVal = "client"
-	cmd.Flags().BoolVar(&convert, "convert", true, "raise API versions that are gone")
+	cmd.Flags().BoolVar(&convert, "convert", true, "raise removed API versions")
 	return cmd
 }
 
@@ -117,8 +117,8 @@ func (a *app) convert() *cobra.Command {
 	var s sources
 	cmd := &cobra.Command{
 		Use: "convert -f FILE", Short: "Print manifests raised to API versions that Kubernetes serves",
-		Long: `Print manifests with every object of a removed API version raised, to put in place of the old file. Every
-change is told on stderr. No cluster is needed.`,
+		Long: `Print manifests with every object of a removed API version raised, to replace the old file. Every change is
+printed on stderr. No cluster is needed.`,
 		Example: `  skiff convert -f web.yaml > new.yaml`,
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -36,7 +36,7 @@ func (a *app) config() *cobra.Command {
 		Annotations: map[string]string{annotationFormats: "json yaml"},
 	}
 	set := &cobra.Command{
-		Use: "set KEY VALUE", Short: "Write a setting, for clusters made from now on", Args: countArgs(2, 2), ValidArgsFunction: completeKeys,
+		Use: "set KEY VALUE", Short: "Write a setting, for clusters that are created afterwards", Args: countArgs(2, 2), ValidArgsFunction: completeKeys,
 		Example: `  skiff config set memory 4g`,
 		RunE: func(_ *cobra.Command, args []string) error {
 			if err := knownKey(args[0]); err != nil {
@@ -50,7 +50,7 @@ func (a *app) config() *cobra.Command {
 		Annotations: map[string]string{annotationMakesSettings: "yes"},
 	}
 	unset := &cobra.Command{
-		Use: "unset KEY", Short: "Take a setting out; the default returns", Args: countArgs(1, 1), ValidArgsFunction: completeKeys,
+		Use: "unset KEY", Short: "Remove a setting, which restores the default", Args: countArgs(1, 1), ValidArgsFunction: completeKeys,
 		Example: `  skiff config unset memory`,
 		RunE: func(_ *cobra.Command, args []string) error {
 			in := func(one wrong) bool { return strings.EqualFold(one.key, args[0]) }

@@ -46,7 +46,7 @@ started from the page. A second "skiff dashboard" of the same cluster opens the 
 	}
 	cmd.Flags().BoolVar(&flags.url, "url", false, "print the address, and open no browser")
 	cmd.Flags().Uint16Var(&flags.port, "port", 0, "port to serve the page on (default a free one)")
-	cmd.Flags().BoolVar(&flags.licenses, "licenses", false, "print the licences of all that the page is made of")
+	cmd.Flags().BoolVar(&flags.licenses, "licenses", false, "print the licences of everything in the page")
 	return cmd
 }
 

@@ -21,18 +21,18 @@ func (a *app) doctor() *cobra.Command {
 	var driver string
 	var fix bool
 	cmd := &cobra.Command{
-		Use: "doctor", Short: "Look at all that skiff needs on this host, and say what mends it",
-		Long: `Look at all that skiff needs on this host. Every finding passes, warns or fails, and one that does not pass
-names the command that mends it, where there is one. Hardware acceleration is tried by running a guest. Drivers are
-looked at with the settings that new clusters have, and with those of clusters that are here.
+		Use: "doctor", Short: "Check the host for everything skiff needs, and print how to fix what is missing",
+		Long: `Check the host for everything skiff needs. Every check passes, warns or fails, and one that does not pass names the
+command that fixes it, if there is one. Hardware acceleration is tested by running a guest. Drivers are checked with the
+settings of new clusters and with those of existing ones.
 
---fix does what needs no root, says each thing that it does, and lists the rest with their commands: it removes what
-clusters left behind that are gone (machines, agents, sockets, locks, contexts of the kubeconfig) and stale locks on the
-kubeconfig, removes half installed and unused broken guest images and installs broken ones again that are used, closes folders and
-kubeconfigs with keys to other users, and opens to you what is yours and closed to you.
+--fix does what needs no root, prints each thing that it does, and lists the rest with their commands. It removes what
+deleted clusters left behind (machines, agents, sockets, locks, contexts of the kubeconfig), stale locks on the kubeconfig,
+and incomplete or broken guest images that nothing uses; it reinstalls broken ones that are used. It denies other users
+access to folders and kubeconfigs that hold keys, and gives you access to your own files.
 
-The exit code is 0 when nothing fails and 4 when something does. A driver that does not work is no failure while another
-one works that --driver auto tries, unless --driver names it or a cluster uses it.`,
+The exit code is 0 when nothing fails and 4 when something does. A driver that does not work is not a failure while
+--driver auto finds another one, unless --driver names it or a cluster uses it.`,
 		Example: `  skiff doctor
   skiff doctor --driver qemu
   skiff doctor --fix
@@ -47,8 +47,8 @@ one works that --driver auto tries, unless --driver names it or a cluster uses i
 			return a.runDoctor(cmd.Context(), subject, fix)
 		},
 	}
-	cmd.Flags().StringVarP(&driver, "driver", "d", "", "look at this driver only")
-	cmd.Flags().BoolVar(&fix, "fix", false, "mend what needs no root")
+	cmd.Flags().StringVarP(&driver, "driver", "d", "", "check this driver only")
+	cmd.Flags().BoolVar(&fix, "fix", false, "fix what needs no root")
 	_ = cmd.RegisterFlagCompletionFunc("driver", a.completeDrivers) // fails for a flag that is not there, and it is
 	return cmd
 }
@@ -87,7 +87,7 @@ func (a *app) runDoctor(ctx context.Context, subject doctor.Host, fix bool) erro
 	if fix {
 		report, err = subject.Fix(ctx, report, func(one doctor.Fixed) {
 			if one.Error != "" {
-				a.out.Warn("", "Not mended: %s %s", one.Text, one.Error)
+				a.out.Warn("", "Not fixed: %s %s", one.Text, one.Error)
 				return
 			}
 			a.out.Info("", "%s", one.Text)
@@ -125,7 +125,7 @@ func writeReport(w io.Writer, report doctor.Report, fixed bool) error {
 	}
 	verdict += "."
 	if mendable := countFix(report); mendable > 0 && !fixed {
-		verdict += fmt.Sprintf(" `skiff doctor --fix` mends %d of them.", mendable)
+		verdict += fmt.Sprintf(" `skiff doctor --fix` fixes %d of them.", mendable)
 	}
 	_, err := fmt.Fprintln(w, verdict)
 	return err
@@ -205,14 +205,14 @@ type driverState struct {
 // drivers lists the drivers as their own checks find them, which run no guest.
 func (a *app) drivers() *cobra.Command {
 	return &cobra.Command{
-		Use: "drivers", Short: "List the drivers, whether each works here and, if not, what mends it",
-		Long: `List the drivers: first those that --driver auto tries, in its order, then those that must be named. A driver is
-ready, limited (it works, and could do better) or unusable, with the settings that new clusters have. The one that new
-clusters get is marked; skiff doctor looks closer.
+		Use: "drivers", Short: "List the drivers, whether each works here, and how to fix those that do not",
+		Long: `List the drivers: first those that --driver auto tries, in its order, then those that must be named. With the settings
+of new clusters a driver is ready, limited (it works, and could do better) or unusable. The one that new clusters get is
+marked; skiff doctor checks more.
 
 With -o json it is a list of objects with these fields: name; state (ready, limited or unusable); auto (whether new
 clusters get it unless they name another, so at most one has true); reason (why it is not ready, one sentence) and remedy
-(the command that mends that). The last two are always there, and may be empty.`,
+(the command that fixes it). The last two are always present, and may be empty.`,
 		Example: `  skiff drivers
   skiff drivers -o json`,
 		Args:        noArgs,

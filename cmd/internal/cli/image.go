@@ -19,9 +19,9 @@ import (
 
 func (a *app) image() *cobra.Command {
 	return group(&cobra.Command{
-		Use: "image", Short: "Give the cluster container images, and list those that it has",
-		Long: `Give the cluster container images from archives, and list those that it has. Pods use them without a registry. With
-imagePullPolicy Always the registry in the image's name is asked first: an image that it gives is used, else the loaded one.`,
+		Use: "image", Short: "Load container images into the cluster, and list them",
+		Long: `Load container images from archives into the cluster, and list those that it has. Pods use them without a registry. With
+imagePullPolicy Always the registry in the image's name is asked first; if it has no such image, the loaded one is used.`,
 		Example: `  docker save my-app:dev | skiff image load -
   skiff image load my-app.tar
   skiff image list`,
@@ -32,8 +32,8 @@ func (a *app) imageLoad() *cobra.Command {
 	return &cobra.Command{
 		Use: "load FILE|-", Short: "Load the images of an archive", Args: countArgs(1, 1),
 		Long: `Load the images of an archive, from a file or from the standard input (-): what "docker save" or "podman save"
-writes, or a tar of an OCI layout, compressed with gzip or zstd or not. It is streamed to the node, and held nowhere as a
-whole. An image of a name that the cluster has already takes that name. Names and digests are printed.`,
+writes, or a tar of an OCI layout, compressed with gzip or zstd or not. It is streamed to the node and never stored as a
+whole. An image whose name the cluster already has replaces the old one. Names and digests are printed.`,
 		Example: `  docker save my-app:dev | skiff image load -
   skiff image load my-app.tar.gz`,
 		Annotations: map[string]string{annotationFormats: "json yaml"},

@@ -21,7 +21,7 @@ func (a *app) kubectl() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "kubectl [-p PROFILE] [--] ARGUMENT...", Short: "Run the kubectl of the cluster's own version",
 		Long: `Run the bundled kubectl of the cluster's own version against this cluster, whatever the current context is.
-The exit code is kubectl's. All arguments are kubectl's own, but for -p and --config before the first of them.`,
+The exit code is kubectl's. All arguments are passed to kubectl, except -p and --config before the first of them.`,
 		Example: `  skiff kubectl -- get pods -A
   skiff kubectl -p dev get nodes`,
 		DisableFlagParsing: true,

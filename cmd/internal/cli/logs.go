@@ -32,9 +32,9 @@ type logOptions struct {
 func (a *app) logs() *cobra.Command {
 	var o logOptions
 	cmd := &cobra.Command{
-		Use: "logs", Short: "Print what the guest, the agent and the steps of start said",
-		Long: `Print the last lines of every log that there is of the cluster, each with its source before it: those of the
-steps of start, the agent, the guest's console (boot), its journal (guest) and its pods.`,
+		Use: "logs", Short: "Print the logs of the guest, the agent and the steps of start",
+		Long: `Print the last lines of every log of the cluster, each with its source in front: those of the steps of start, the
+agent, the guest's console (boot), its journal (guest) and its pods.`,
 		Example: `  skiff logs
   skiff logs -n 500 --step boot
   skiff logs -f --file cluster.log`,
@@ -49,7 +49,7 @@ steps of start, the agent, the guest's console (boot), its journal (guest) and i
 	}
 	flags := cmd.Flags()
 	flags.IntVarP(&o.lines, "lines", "n", 60, "lines of each log")
-	flags.BoolVarP(&o.follow, "follow", "f", false, "go on as the logs grow")
+	flags.BoolVarP(&o.follow, "follow", "f", false, "print new lines as they come")
 	flags.StringVar(&o.step, "step", "", "only this log")
 	flags.StringVar(&o.file, "file", "", "write to this file")
 	nodeFlag(flags, "")

@@ -24,8 +24,8 @@ import (
 // machineFlags are those that say which machine the ssh driver takes over. Minikube's generic driver has the same.
 func machineFlags(flags *pflag.FlagSet) {
 	flags.String("ssh-ip-address", "", "with --driver ssh: address of the machine to use")
-	flags.String("ssh-user", "root", "with --driver ssh: user to log in as: root, or one who may use sudo without a password")
-	flags.String("ssh-key", "", "with --driver ssh: file of the private key that lets the user in")
+	flags.String("ssh-user", "root", "with --driver ssh: user to log in as: root, or a user with sudo without a password")
+	flags.String("ssh-key", "", "with --driver ssh: file of the user's private key")
 	flags.Int("ssh-port", 22, "with --driver ssh: port of the machine's SSH server")
 }
 
@@ -120,7 +120,7 @@ func (a *app) hostKey(ctx context.Context, address netip.AddrPort) ([]byte, erro
 		return key, nil
 	case errors.As(err, &changed):
 		return nil, fail.New(fail.SSHHostKeyChanged, op, "%w", err).
-			WithHint("Either the machine was set up anew, or another one answers in its place. Once you know that it is the right one, take the old key out.").
+			WithHint("Either the machine was reinstalled, or another one answers in its place. Once you know that it is the right one, remove the old key.").
 			WithNext("ssh-keygen -f %s -R %s", machine.Quote(changed.File), machine.Quote(hostOf(address)))
 	case errors.As(err, &unknown):
 		yes, err := a.ask(ctx, fmt.Sprintf("The machine at %s shows the %s host key\n  %s\nIs it the machine's own (`ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub` there tells)? [yes/no] ", address, unknown.Kind, unknown.Fingerprint))

@@ -11,9 +11,9 @@ import (
 
 func (a *app) pause() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "pause", Short: "Halt the whole machine; its memory stays, and it uses no processor",
-		Long: `Halt the whole machine; its memory stays, and it uses no processor. Only "skiff unpause" and "skiff start" let it
-go on. One that is halted by itself, with "skiff start --auto-pause 30m", goes on when somebody asks something of it.`,
+		Use: "pause", Short: "Freeze the whole machine: it keeps its memory and uses no processor",
+		Long: `Freeze the whole machine: it keeps its memory and uses no processor. Only "skiff unpause" and "skiff start" resume it.
+A machine that was paused by "skiff start --auto-pause 30m" resumes by itself at the next request.`,
 		Example: `  skiff pause
   skiff unpause`,
 		Args:        noArgs,
@@ -28,12 +28,12 @@ go on. One that is halted by itself, with "skiff start --auto-pause 30m", goes o
 
 func (a *app) unpause() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "unpause", Short: "Let a paused cluster go on, with its clock right",
+		Use: "unpause", Short: "Resume a paused cluster, and set its clock",
 		Example:     `  skiff unpause`,
 		Args:        noArgs,
 		Annotations: map[string]string{annotationFormats: "json", annotationEvents: "yes"},
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.halt(cmd.Context(), (*cluster.Manager).Unpause, "Cluster %s goes on.", "Cluster %s is not paused.")
+			return a.halt(cmd.Context(), (*cluster.Manager).Unpause, "Cluster %s is resumed.", "Cluster %s is not paused.")
 		},
 	}
 	ignoredNamespaces(cmd.Flags())
@@ -57,8 +57,8 @@ func (a *app) halt(
 
 // ignoredNamespaces adds minikube's flags that choose namespaces: the machine is paused as a whole.
 func ignoredNamespaces(flags *pflag.FlagSet) {
-	flags.BoolP("all-namespaces", "A", false, "changes nothing: the whole machine is meant")
-	flags.StringSliceP("namespaces", "n", nil, "changes nothing: the whole machine is meant")
+	flags.BoolP("all-namespaces", "A", false, "has no effect: the whole machine is paused")
+	flags.StringSliceP("namespaces", "n", nil, "has no effect: the whole machine is paused")
 	_ = flags.MarkHidden("all-namespaces") // fails for a flag that is not there, and it is
 	_ = flags.MarkHidden("namespaces")
 }

@@ -17,13 +17,13 @@ import (
 
 func (a *app) profileCommand() *cobra.Command {
 	set := &cobra.Command{
-		Use: "set NAME", Short: "Make NAME the cluster that commands without -p act on", Args: countArgs(1, 1),
+		Use: "set NAME", Short: "Select NAME as the cluster that commands without -p use", Args: countArgs(1, 1),
 		Example:           `  skiff profile set dev`,
 		ValidArgsFunction: a.completeProfiles,
 		RunE:              func(_ *cobra.Command, args []string) error { return a.setProfile(args[0]) },
 	}
 	cmd := group(&cobra.Command{
-		Use: "profile [NAME]", Short: "List clusters, and choose the one that commands act on",
+		Use: "profile [NAME]", Short: "List clusters, and select the one that commands use",
 		Example: `  skiff profile list
   skiff profile dev    # the same as: skiff profile set dev
   skiff profile        # which one it is`,
@@ -89,7 +89,7 @@ func (a *app) profileList() *cobra.Command {
 			return a.out.Data(list, func(w io.Writer) error { return writeProfiles(w, list) })
 		},
 	}
-	cmd.Flags().BoolVarP(&light, "light", "l", false, "only what files say; no state")
+	cmd.Flags().BoolVarP(&light, "light", "l", false, "only what is in files, without the state")
 	return cmd
 }
 

@@ -14,11 +14,11 @@ func (a *app) prune() *cobra.Command {
 	var dry bool
 	cmd := &cobra.Command{
 		Use: "prune", Short: "Free the disk space of caches and unused guest images", Args: noArgs,
-		Long: `Free the disk space of caches and unused guest images, and print what each took. Removed are the container images that
-clusters have pulled, which are pulled again when they are wanted, and the guest images that no cluster and no warm spare uses
-and that no new cluster gets. Clusters keep all that they have. A cluster with --offline can no longer pull from the cache.
+		Long: `Free the disk space of caches and unused guest images, and print the size of each. It removes the container images that
+clusters have pulled, which are pulled again when they are needed, and the guest images that no cluster, no warm spare and no new
+cluster uses. Clusters lose nothing. A cluster with --offline can no longer pull from the cache.
 
-The cache of container images never takes much more than 10 GiB: what was not used for longest leaves it first.`,
+The cache of container images is limited to about 10 GiB: the least recently used ones are removed first.`,
 		Example: `  skiff prune --dry-run
   skiff prune`,
 		Annotations: map[string]string{annotationFormats: "table json yaml"},

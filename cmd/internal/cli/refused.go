@@ -130,7 +130,7 @@ func refusedCommands() []*cobra.Command {
 // accepted are minikube's flags that need no action here.
 func accepted(flags *pflag.FlagSet) {
 	for _, name := range []string{"preload", "cache-images", "install-addons"} {
-		flags.Bool(name, true, "accepted for the habits of minikube's users")
+		flags.Bool(name, true, "accepted for compatibility with minikube")
 		flags.Lookup(name).Hidden = true
 	}
 	flags.String("vm-driver", "", "the same as --driver")

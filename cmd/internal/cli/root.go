@@ -30,7 +30,7 @@ func (a *app) root() *cobra.Command {
 		Use:   "skiff",
 		Short: "A complete Kubernetes in a virtual machine, within seconds",
 		Long: `skiff runs complete Kubernetes clusters on this computer, each in a virtual machine.
-It needs no root, no Docker and, once the guest image is there, no network.`,
+It needs no root, no Docker and, once it has the guest image, no network.`,
 		Example: `  skiff start                     # make a cluster, or resume it
   skiff kubectl -- get pods -A    # talk to it
   skiff ip                        # where it is
@@ -82,7 +82,7 @@ It needs no root, no Docker and, once the guest image is there, no network.`,
 
 func (a *app) globalFlags(flags *pflag.FlagSet) {
 	flags.StringVarP(&a.flags.profile, "profile", "p", defaultProfile, "the cluster to act on")
-	flags.StringVarP(&a.flags.output, "output", "o", "", "how to print: text, json or yaml, as the command allows")
+	flags.StringVarP(&a.flags.output, "output", "o", "", "output format: text, json or yaml, as the command allows")
 	flags.CountVarP(&a.flags.verbose, "verbose", "v", "more detail on stderr")
 	flags.BoolVarP(&a.flags.quiet, "quiet", "q", false, "warnings and errors only")
 	flags.StringVar(&a.flags.config, "config", "", "path of the settings file")

@@ -290,7 +290,7 @@ func (a *app) settle(cmd *cobra.Command) error {
 			text += " " + failure.Hint
 		}
 		if failure.Next != "" {
-			text += fmt.Sprintf(" To mend it: `%s`", failure.Next)
+			text += fmt.Sprintf(" To fix it: `%s`", failure.Next)
 		}
 		a.out.Warn("", "%s", text)
 	}

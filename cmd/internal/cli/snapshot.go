@@ -17,9 +17,9 @@ import (
 
 func (a *app) snapshot() *cobra.Command {
 	return group(&cobra.Command{
-		Use: "snapshot", Short: "Keep states of the whole cluster, and go back to them",
-		Long: `Keep states of the whole cluster, disk and memory, and go back to them. A snapshot takes its own copy of the
-memory, and of the disk only what changes from then on.`,
+		Use: "snapshot", Short: "Save, restore and delete states of the whole cluster",
+		Long: `Save states of the whole cluster, disk and memory, and restore them. A snapshot has its own copy of the memory; of the
+disk it takes only what changes afterwards.`,
 		Example: `  skiff snapshot save clean --description "before the upgrade"
   skiff snapshot restore clean
   skiff snapshot list`,
@@ -29,9 +29,9 @@ memory, and of the disk only what changes from then on.`,
 func (a *app) snapshotSave() *cobra.Command {
 	var description string
 	cmd := &cobra.Command{
-		Use: "save [NAME]", Short: "Keep the state that the cluster is in", Args: countArgs(0, 1),
-		Long: `Keep the state that the cluster is in, disk and memory. A cluster that runs goes on, and stands still for less
-than a second. Without NAME the snapshot is named after the time. Its name and size are printed.`,
+		Use: "save [NAME]", Short: "Save the state of the cluster", Args: countArgs(0, 1),
+		Long: `Save the state of the cluster, disk and memory. A running cluster continues to run; it freezes for less than a
+second. Without NAME the snapshot is named after the time. Its name and size are printed.`,
 		Example: `  skiff snapshot save
   skiff snapshot save clean --description "before the upgrade"`,
 		Annotations: map[string]string{annotationFormats: "json yaml"},
@@ -59,16 +59,16 @@ than a second. Without NAME the snapshot is named after the time. Its name and s
 			})
 		},
 	}
-	cmd.Flags().StringVar(&description, "description", "", "what to tell of it in the list")
+	cmd.Flags().StringVar(&description, "description", "", "one line about it, for the list")
 	return cmd
 }
 
 func (a *app) snapshotRestore() *cobra.Command {
 	var dryRun bool
 	cmd := &cobra.Command{
-		Use: "restore NAME", Short: "Put the cluster back to a snapshot", Args: countArgs(1, 1),
-		Long: `Put the cluster back to a snapshot, disk and memory. A cluster that ran then runs afterwards. What the cluster is
-now is lost; save a snapshot of it first to come back.`,
+		Use: "restore NAME", Short: "Restore a snapshot", Args: countArgs(1, 1),
+		Long: `Restore a snapshot, disk and memory. A cluster that ran when it was saved runs afterwards. The present state of the
+cluster is lost; save a snapshot of it first to be able to return to it.`,
 		Example: `  skiff snapshot restore clean
   skiff snapshot restore clean --dry-run`,
 		Annotations:       map[string]string{annotationFormats: "json", annotationEvents: "yes"},
@@ -93,13 +93,13 @@ now is lost; save a snapshot of it first to come back.`,
 			return nil
 		},
 	}
-	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print what would be done, and do nothing")
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print what would be done, without doing it")
 	return cmd
 }
 
 func (a *app) snapshotList() *cobra.Command {
 	return &cobra.Command{
-		Use: "list", Short: "List the cluster's snapshots, and what each takes on the disk", Args: noArgs,
+		Use: "list", Short: "List the cluster's snapshots and their sizes on disk", Args: noArgs,
 		Example:     `  skiff snapshot list -o json`,
 		Annotations: map[string]string{annotationFormats: "table json yaml"},
 		RunE: func(cmd *cobra.Command, _ []string) error {

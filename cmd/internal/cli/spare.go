@@ -20,10 +20,10 @@ import (
 
 func (a *app) spare() *cobra.Command {
 	return group(&cobra.Command{
-		Use: "spare", Short: "Prepare clusters beforehand, for the next start to take",
-		Long: `Prepare clusters beforehand, for the next start to take. A warm spare is a fresh cluster with an address, keys and
-tokens of its own that is suspended at the moment when it was ready. The next start of a new profile that asks for the same
-size, driver and certificate takes it, and is ready within seconds. Each spare is taken once.
+		Use: "spare", Short: "Prepare clusters in advance, for the next start to take",
+		Long: `Prepare clusters in advance, for the next start to take. A warm spare is a fresh cluster with its own address, keys and
+tokens, suspended at the moment it became ready. The next start of a new profile with the same size, driver and certificate
+takes it, and is ready within seconds. Each spare is taken once.
 
 Where guests run with hardware virtualisation, a start that made a cluster prepares one in the background: at the lowest
 priority, not on a battery, and not where memory or disk are short. ` + "`skiff config set warm-spare false`" + ` switches that off.
@@ -55,9 +55,9 @@ const unasked = "unasked"
 func (a *app) spareBuild() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "build", Short: "Prepare a warm spare now", Args: noArgs,
-		Long: `Prepare a warm spare now, for the next start with the same flags and settings, and return when it is there. Where
-there is one already it does nothing. It takes as long as a start; while it works it takes the memory of a cluster, and
-later only space on the disk.`,
+		Long: `Prepare a warm spare now, for the next start with the same flags and settings, and return when it is ready. If there is
+one already it does nothing. It takes as long as a start; meanwhile it uses the memory of a cluster, and afterwards only disk
+space.`,
 		Example: `  skiff spare build
   skiff spare build --memory 4g --addons ingress    # as for an image of a CI machine
   skiff start --memory 4g --addons ingress          # takes it`,
@@ -104,7 +104,7 @@ func (a *app) buildSpare(cmd *cobra.Command) error {
 
 func (a *app) spareList() *cobra.Command {
 	return &cobra.Command{
-		Use: "list", Short: "List the warm spares, and what each takes on the disk", Args: noArgs,
+		Use: "list", Short: "List the warm spares and their sizes on disk", Args: noArgs,
 		Example:     `  skiff spare list -o json`,
 		Annotations: map[string]string{annotationFormats: "table json yaml"},
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -142,8 +142,8 @@ func writeSpares(w io.Writer, list []cluster.Spare) error {
 
 func (a *app) spareDelete() *cobra.Command {
 	return &cobra.Command{
-		Use: "delete [NAME]...", Short: "Remove warm spares: those that are named, else all", Args: countArgs(0, -1),
-		Long:              `Remove warm spares: those that are named, else all. One that is being prepared is removed too.`,
+		Use: "delete [NAME]...", Short: "Remove the named warm spares, or all of them", Args: countArgs(0, -1),
+		Long:              `Remove the named warm spares, or all of them. One that is being prepared is removed too.`,
 		Example:           `  skiff spare delete`,
 		Annotations:       map[string]string{annotationFormats: "json", annotationEvents: "yes"},
 		ValidArgsFunction: a.completeSpares,

@@ -22,7 +22,7 @@ func (a *app) ssh() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "ssh [-- COMMAND [ARGUMENT]...]", Short: "Open a shell on the node, or run one command there",
 		Long: `Open a shell on the node, or run one command there. The exit code is the command's.
-Several arguments are taken as they are; a single one with spaces in it is a line for the shell, as with ssh itself.`,
+Several arguments are passed as they are; a single one that contains spaces is a line for the shell, as with ssh itself.`,
 		Example: `  skiff ssh
   skiff ssh -- uname -a
   skiff ssh 'dmesg | tail'`,

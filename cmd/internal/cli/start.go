@@ -26,7 +26,7 @@ import (
 // startFlags are the flags that say what a cluster should be and how it is started.
 func startFlags() *pflag.FlagSet {
 	flags := pflag.NewFlagSet("start", pflag.ContinueOnError)
-	flags.StringP("driver", "d", "auto", "what makes the machine; auto is the first that works")
+	flags.StringP("driver", "d", "auto", "what runs the machine; auto is the first driver that works")
 	flags.String("libvirt-uri", "", "with the driver libvirt: qemu:///session (default, needs no group) or qemu:///system")
 	flags.String("network", "", "with the driver libvirt at qemu:///system: a network of libvirt that the machine joins")
 	flags.StringP("memory", "m", "", "memory: 4096 (MiB), 4g or max (default a quarter of this computer's, 2048 to 6144 MiB)")
@@ -34,32 +34,32 @@ func startFlags() *pflag.FlagSet {
 	flags.String("disk-size", "20g", "size of the disk, which can grow later; it takes only what is used")
 	flags.String("kubernetes-version", "", "version of Kubernetes (default that of the guest image)")
 	flags.StringSlice("addons", nil, "addons to enable, as in a,b")
-	flags.StringSlice("apiserver-names", nil, "further names in the API server's certificate")
-	flags.StringSlice("apiserver-ips", nil, "further addresses in the API server's certificate")
+	flags.StringSlice("apiserver-names", nil, "more names for the API server's certificate")
+	flags.StringSlice("apiserver-ips", nil, "more addresses for the API server's certificate")
 	flags.String("cert-expiration", config.Duration(config.DefaultCertExpiration).String(), "how long certificates are valid that are made from now on; start renews those with less than 30 days left")
 	flags.StringArray("extra-config", nil, "a setting of a component, component.key=value as in kubelet.max-pods=50; repeatable")
 	flags.StringSlice("feature-gates", nil, "feature gates of all components, as in A=true,B=false")
 	flags.String("wait", "all", "what to wait for: all or none (true, false and minikube's component names are understood)")
-	flags.Duration("wait-timeout", 6*time.Minute, "limit of the wait")
+	flags.Duration("wait-timeout", 6*time.Minute, "timeout of the wait")
 	machineFlags(flags)
-	flags.Bool("offline", false, "never go to the network, for image pulls of pods either")
+	flags.Bool("offline", false, "use no network, not even when pods pull images")
 	flags.String("auto-pause", "off", "pause the machine after that long without a request, such as 30m; the next one wakes it, and waits")
 	flags.StringSlice("host-access", nil, "ports of this computer's 127.0.0.1 that pods reach as host.skiff.internal, as in 5432,8080, or all, or none (default none)")
 	flags.StringSlice("insecure-registry", nil, "registries that may be asked without TLS: HOST[:PORT] as in image names, or a network as in 10.1.0.0/16; in place of those before, or none")
-	flags.Bool("no-spare", false, "neither take a warm spare nor prepare one")
+	flags.Bool("no-spare", false, "do not take a warm spare, and do not prepare one")
 	flags.String("warm-spare", string(spare.Auto), "prepare a warm spare after a new cluster: auto (where there is hardware virtualisation), true or false")
-	flags.Bool("keep-context", false, "leave kubectl's current context alone")
-	flags.Bool("dry-run", false, "print what would be done, and do nothing")
-	flags.Bool("force", false, "start also when this computer has too little memory or too few processors")
-	flags.Bool("delete-on-failure", false, "remove a cluster whose creation failed, also where a second start could go on")
+	flags.Bool("keep-context", false, "do not change kubectl's current context")
+	flags.Bool("dry-run", false, "print what would be done, without doing it")
+	flags.Bool("force", false, "start even if this computer has too little memory or too few processors")
+	flags.Bool("delete-on-failure", false, "remove a cluster whose creation failed, even if a second start could continue")
 	flags.SortFlags = false
 	return flags
 }
 
 func (a *app) start() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "start", Short: "Make the cluster, or go on with it",
-		Long: `Make the cluster when there is none, resume it when it is stopped, and mend what is broken.
+		Use: "start", Short: "Create the cluster, or resume it",
+		Long: `Create the cluster if there is none, resume it if it is stopped, and repair what is broken.
 On a cluster that runs well it does nothing. It returns when the cluster can be used.`,
 		Example: `  skiff start
   skiff start -p dev --memory 4g --cpus 4

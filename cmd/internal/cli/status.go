@@ -25,9 +25,9 @@ const (
 func (a *app) status() *cobra.Command {
 	var format string
 	cmd := &cobra.Command{
-		Use: statusName, Short: "Tell how the cluster is, by words and exit code",
-		Long: `Tell how the cluster is. The exit code is the sum of 1 when the machine does not run, 2 when Kubernetes
-does not or is paused, and 4 when the kubeconfig does not lead to it; 64 and more mean that it could not be told.`,
+		Use: statusName, Short: "Show the state of the cluster, in words and as the exit code",
+		Long: `Show the state of the cluster. The exit code is the sum of 1 when the machine does not run, 2 when Kubernetes
+does not or is paused, and 4 when the kubeconfig does not point to it; 64 and more mean that the state is unknown.`,
 		Example: `  skiff status
   skiff status -o json
   skiff status --format '{{.Host}}'`,
@@ -98,8 +98,8 @@ func bitmask(status cluster.Status) int {
 func (a *app) ip() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "ip", Short: "Print the cluster's address, and nothing else",
-		Long: `Print the address at which the cluster answers, and nothing else. A cluster that is stopped answers at none; it has its
-address back when it is started, and "skiff profile list" shows it meanwhile.`,
+		Long: `Print the address at which the cluster answers, and nothing else. A stopped cluster has no address to answer at; it gets the
+same one when it is started, and "skiff profile list" shows it.`,
 		Example: `  skiff ip
   curl -k https://$(skiff ip)/`,
 		Args:        noArgs,

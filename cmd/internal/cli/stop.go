@@ -18,10 +18,10 @@ import (
 func (a *app) stop() *cobra.Command {
 	var all, shutdown bool
 	cmd := &cobra.Command{
-		Use: "stop", Short: "Keep the cluster for later: its memory too, so that start resumes it at once",
-		Long: `Keep the cluster for later and end its machine. Its memory is kept on the disk, so that the next start goes on where
-this one ended, within seconds. With --shutdown the machine is powered off instead and boots again; memory that an
-earlier stop has kept is thrown away. Drivers that cannot keep memory power it off always.`,
+		Use: "stop", Short: "Suspend the cluster, so that start resumes it within seconds",
+		Long: `Suspend the cluster and end its machine. The memory is saved on disk, so that the next start resumes the cluster within
+seconds. With --shutdown the machine is powered off instead, the next start boots it, and memory that an earlier stop saved
+is discarded. Drivers that cannot save memory always power off.`,
 		Example: `  skiff stop
   skiff stop --shutdown    # power it off
   skiff stop --all`,
@@ -47,7 +47,7 @@ earlier stop has kept is thrown away. Drivers that cannot keep memory power it o
 		},
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "stop every cluster; not together with -p")
-	cmd.Flags().BoolVar(&shutdown, "shutdown", false, "power the machine off in place of keeping its memory")
+	cmd.Flags().BoolVar(&shutdown, "shutdown", false, "power the machine off instead of saving its memory")
 	return cmd
 }
 
@@ -85,7 +85,7 @@ func (a *app) stopOne(ctx context.Context, o cluster.StopOptions) error {
 		text += " already"
 	}
 	if stopped.Suspended {
-		text += "; its memory is kept, and start resumes it"
+		text += "; start resumes it in seconds"
 	}
 	a.out.Info(o.Profile, text+".", o.Profile)
 	return nil
@@ -114,8 +114,8 @@ func (a *app) delete() *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&d.all, "all", false, "delete every cluster; not together with -p")
-	flags.BoolVar(&d.purge, "purge", false, "with --all: remove every file of skiff's as well")
-	flags.BoolVar(&d.force, "force", false, "go on where a part cannot be removed in order, and with a cluster of a newer skiff")
+	flags.BoolVar(&d.purge, "purge", false, "with --all: also remove every other file of skiff's")
+	flags.BoolVar(&d.force, "force", false, "continue when a part cannot be removed cleanly, and delete a cluster of a newer skiff")
 	flags.BoolVar(&d.dryRun, "dry-run", false, "print what would be removed, and do nothing")
 	return cmd
 }

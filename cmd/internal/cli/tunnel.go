@@ -10,8 +10,8 @@ import (
 
 func (a *app) tunnel() *cobra.Command {
 	return &cobra.Command{
-		Use: "tunnel", Short: "Tell what is published (no tunnel is needed)", Args: noArgs,
-		Long: `Tell what of the cluster is published on this computer, and where. No tunnel is needed: the agent publishes
+		Use: "tunnel", Short: "Show what is published (no tunnel is needed)", Args: noArgs,
+		Long: `Show what of the cluster is published on this computer, and where. No tunnel is needed: the agent publishes
 ingress and every Service of type LoadBalancer on the cluster's address, in the background.`,
 		Annotations: map[string]string{annotationFormats: "json yaml"},
 		RunE: func(cmd *cobra.Command, _ []string) error {
