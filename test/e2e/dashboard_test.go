@@ -10,10 +10,11 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 )
 
-// showsDashboard walks the tutorial in the page of the dashboard, in Chromium, on a cluster with ingress. It leaves four Pods of
-// the example.
+// showsDashboard walks the tutorial in the page of the dashboard, in Chromium, on a cluster with ingress, and then what happens to
+// a cluster while its page is open. It leaves four Pods of the example.
 func (s *session) showsDashboard(address string) {
 	s.t.Helper()
 	s.run("dashboard", "--licenses") // without the page it says how to build it
@@ -47,10 +48,18 @@ func (s *session) showsDashboard(address string) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	browser := exec.CommandContext(s.t.Context(), "node", "test/real/tutorial.test.mjs")
-	browser.Dir = "../../dashboard/web"
-	browser.Env = append(os.Environ(), "SKIFF_URL="+strings.TrimSpace(url), "SKIFF_ADDRESS="+address, "SKIFF_MANIFEST="+path, "SKIFF_SHELL=shell", "SKIFF_SCREENSHOTS="+shots)
-	if out, err := browser.CombinedOutput(); err != nil {
-		s.t.Errorf("the tutorial in the page: %v\n%s", err, out)
+	for _, script := range []string{"tutorial", "cluster"} {
+		browser := exec.CommandContext(s.t.Context(), "node", "test/real/"+script+".test.mjs")
+		browser.Dir = "../../dashboard/web"
+		browser.Env = append(os.Environ(), "SKIFF="+s.binary, "SKIFF_URL="+strings.TrimSpace(url), "SKIFF_ADDRESS="+address,
+			"SKIFF_MANIFEST="+path, "SKIFF_SHELL=shell", "SKIFF_SCREENSHOTS="+shots)
+		began := time.Now()
+		out, err := browser.CombinedOutput()
+		if err != nil {
+			s.t.Fatalf("%s in the page: %v\n%s", script, err, out)
+		}
+		s.note("in the dashboard's page: "+script, time.Since(began))
+		s.t.Logf("%s", out)
+		url = s.run("dashboard", "--url") // of the same dashboard, for the next browser
 	}
 }

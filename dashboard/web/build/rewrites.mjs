@@ -93,6 +93,8 @@ export const changes = [
   replace('lib/k8s/KubeObject.js', 'as above', "return 'Error';", "return err.message || 'Error';"),
   instead('lib/k8s/api/v1/apply.js', 'what is created goes through the apply of skiff, which raises API versions that are gone', '/src/apply.ts'),
   instead('components/App/defaultAppThemes.js', 'the colours are our own', '/src/theme.ts'),
+  replace('components/common/ConfirmDialog.js', 'a button is called what it says', '"aria-label": "cancel-button", ', ''),
+  replace('components/common/ConfirmDialog.js', 'as above', '"aria-label": "confirm-button", ', ''),
   replace('components/404/index.js', 'a picture of another name', "import headlampBrokenImage from '../../assets/headlamp-404.svg';", "const headlampBrokenImage = '/icon.svg';"),
 ];
 
