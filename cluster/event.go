@@ -10,7 +10,7 @@ const (
 	Waiting  Kind = "waiting"  // the step that runs waits, without progress; Text says for what, and why as far as known
 	Ended    Kind = "ended"
 	Failed   Kind = "failed"
-	Undone   Kind = "undone" // a step of a run that failed was taken back
+	Undone   Kind = "undone" // a step of a failed run was rolled back
 	Info     Kind = "info"
 	Warning  Kind = "warning"
 )

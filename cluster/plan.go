@@ -18,7 +18,7 @@ type Step struct {
 	Why  string // because of what was observed
 	// Do does it. It reports what it is at through report.
 	Do func(ctx context.Context, report Report) error
-	// Undo takes it back after a later step failed or was interrupted; nil when nothing is to be taken back.
+	// Undo rolls it back after a later step failed or was interrupted; nil when there is nothing to roll back.
 	Undo func(ctx context.Context) error
 }
 

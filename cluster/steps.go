@@ -236,7 +236,7 @@ func (s *start) boot(ran, suspended bool) Step {
 		},
 		Undo: func(ctx context.Context) error {
 			if s.stored == nil || s.vm == nil {
-				return nil // creating is taken back as a whole
+				return nil // creation is rolled back as a whole
 			}
 			return s.stopAgain(ctx)
 		},

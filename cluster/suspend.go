@@ -156,7 +156,7 @@ func (s *start) resume(moved bool) Step {
 
 func (s *start) undoResume(ctx context.Context, moved bool) error {
 	if s.stored == nil || s.vm == nil {
-		return nil // taking a spare is taken back as a whole
+		return nil // taking a spare is rolled back as a whole
 	}
 	if s.seen.machine == machine.Paused && !moved {
 		return s.pauseAgain(ctx)

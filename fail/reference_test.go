@@ -30,7 +30,7 @@ func exitCodes() []struct {
 		{fail.CodeDownload, "Network or download."},
 		{fail.CodeTimeout, "Something took too long."},
 		{fail.CodeGuest, "Something failed in the guest or its surroundings."},
-		{fail.CodeInterrupted, "Interrupted: by Ctrl-C or SIGTERM, or because the terminal was closed (SIGHUP). What `start` had begun is taken back."},
+		{fail.CodeInterrupted, "Interrupted: by Ctrl-C or SIGTERM, or because the terminal was closed (SIGHUP). What `start` had begun is rolled back."},
 	}
 }
 

@@ -460,7 +460,7 @@ func TestSecondSignal(t *testing.T) {
 	}
 	for lines := bufio.NewScanner(stderr); lines.Scan(); {
 		// The first signal when it hangs, the second when taking back hangs too.
-		if strings.Contains(lines.Text(), "test: hangs") || strings.Contains(lines.Text(), "Took back: Start the agent") {
+		if strings.Contains(lines.Text(), "test: hangs") || strings.Contains(lines.Text(), "Rolled back: Start the agent") {
 			if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
 				t.Fatal(err)
 			}
@@ -481,7 +481,7 @@ func TestSecondSignalIgnored(t *testing.T) {
 	s := newSession(t)
 	cmd := s.command([]string{envAt + "=began boot hang", envDriver + `={"failures":{"delete":{"hang":true}}}`}, "start")
 	cmd.Path, cmd.Args = "/bin/sh", append([]string{"sh", "-c", `trap "" INT; exec "$@"`, "sh"}, cmd.Args...)
-	if code, said := s.signals(cmd, syscall.SIGINT, "test: hangs", "Took back: Start the agent"); code != -1 {
+	if code, said := s.signals(cmd, syscall.SIGINT, "test: hangs", "Rolled back: Start the agent"); code != -1 {
 		t.Errorf("after the second signal: got exit code %d, want an end by a signal:\n%s", code, said)
 	}
 }
@@ -496,7 +496,7 @@ func TestImpatient(t *testing.T) {
 	env := []string{envAt + "=ended boot hang", envDriver + `={"failures":{"stop":{"hang":true}}}`}
 	const told = "Power machine skiff off, as it was before; another Ctrl-C does not wait for its guest"
 	code, said := s.signals(s.command(env, "start"), syscall.SIGINT, "test: hangs", told)
-	if code != 130 || !strings.Contains(said, "Took back: Boot machine skiff") || !strings.Contains(said, "Took back: Start the agent") {
+	if code != 130 || !strings.Contains(said, "Rolled back: Boot machine skiff") || !strings.Contains(said, "Rolled back: Start the agent") {
 		t.Errorf("got exit code %d, want 130 and all taken back:\n%s", code, said)
 	}
 	s.code(7, nil, "status")
@@ -505,7 +505,7 @@ func TestImpatient(t *testing.T) {
 	// Whoever is in a greater hurry still is not kept, and what is left is of use as well.
 	s.code(0, nil, "stop", "--shutdown")
 	slow := append(env, envFaults+"=agents.stop=hang")
-	code, said = s.signals(s.command(slow, "start"), syscall.SIGINT, "test: hangs", told, "Took back: Boot machine skiff")
+	code, said = s.signals(s.command(slow, "start"), syscall.SIGINT, "test: hangs", told, "Rolled back: Boot machine skiff")
 	if code != -1 {
 		t.Errorf("after the third signal: got exit code %d, want an end by the signal:\n%s", code, said)
 	}

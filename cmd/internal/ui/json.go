@@ -51,7 +51,7 @@ func (r *jsonRenderer) event(e cluster.Event) {
 		r.write("info", map[string]string{"name": "waiting", "message": e.Text})
 	case cluster.Ended, cluster.Failed: // the next event says as much: another step, or the error
 	case cluster.Undone:
-		r.write("info", map[string]string{"name": "undone", "message": "Took back: " + e.Text})
+		r.write("info", map[string]string{"name": "undone", "message": "Rolled back: " + e.Text})
 	case cluster.Info:
 		r.write("info", map[string]string{"message": e.Text})
 	case cluster.Warning:

@@ -34,7 +34,7 @@ func (r *plain) event(e cluster.Event) {
 		}
 	case cluster.Failed: // the error itself is printed once, at the end
 	case cluster.Undone:
-		fmt.Fprintf(r.w, "Took back: %s\n", e.Text)
+		fmt.Fprintf(r.w, "Rolled back: %s\n", e.Text)
 	case cluster.Info:
 		fmt.Fprintln(r.w, e.Text)
 	case cluster.Warning:

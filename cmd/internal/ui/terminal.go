@@ -42,7 +42,7 @@ func (r *terminal) event(e cluster.Event) {
 	case cluster.Failed:
 		r.end(red, "✗")
 	case cluster.Undone:
-		r.line(yellow, "↩", "Took back: "+e.Text)
+		r.line(yellow, "↩", "Rolled back: "+e.Text)
 	case cluster.Info:
 		r.between(func() { fmt.Fprintln(r.w, e.Text) })
 	case cluster.Warning:

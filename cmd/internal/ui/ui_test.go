@@ -140,7 +140,7 @@ func TestTerminal(t *testing.T) {
 	got := w.String()
 	for _, want := range []string{
 		"✓\x1b[0m [1/2] Install the guest image (", "✗\x1b[0m [2/2] Boot machine dev (",
-		"!\x1b[0m no KVM here, so it will be slow\n\r⠋ [2/2] Boot", "Took back: Install the guest image", "That is <all>\n",
+		"!\x1b[0m no KVM here, so it will be slow\n\r⠋ [2/2] Boot", "Rolled back: Install the guest image", "That is <all>\n",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("terminal: got %q, want it to contain %q", got, want)
