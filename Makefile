@@ -148,7 +148,7 @@ unit: ## Run unit and script tests with the race detector
 E2E_TIMEOUT ?= 60m
 
 .PHONY: e2e
-e2e: deps image ## Run the tests in real virtual machines
+e2e: deps image $(PAGE) ## Run the tests in real virtual machines
 	@echo "== End to end"
 	SKIFF_TEST_IMAGE='$(IMAGE)' go test -tags e2e,$(TAGS) -count=1 -timeout $(E2E_TIMEOUT) -v $(SHORT) -skip '$(DRIVER_TUTORIALS)' ./test/e2e/...
 

@@ -10,11 +10,12 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"testing"
 	"time"
 )
 
-// showsDashboard walks the tutorial in the page of the dashboard, in Chromium, on a cluster with ingress, and then what happens to
-// a cluster while its page is open. It leaves four Pods of the example.
+// showsDashboard walks the tutorial in the page of the dashboard, in Chromium, on a cluster with ingress, and in the long form
+// then what happens to a cluster while its page is open. It leaves four Pods of the example.
 func (s *session) showsDashboard(address string) {
 	s.t.Helper()
 	s.run("dashboard", "--licenses") // without the page it says how to build it
@@ -48,7 +49,11 @@ func (s *session) showsDashboard(address string) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	for _, script := range []string{"tutorial", "cluster"} {
+	scripts := []string{"tutorial"}
+	if !testing.Short() {
+		scripts = append(scripts, "cluster")
+	}
+	for _, script := range scripts {
 		browser := exec.CommandContext(s.t.Context(), "node", "test/real/"+script+".test.mjs")
 		browser.Dir = "../../dashboard/web"
 		browser.Env = append(os.Environ(), "SKIFF="+s.binary, "SKIFF_URL="+strings.TrimSpace(url), "SKIFF_ADDRESS="+address,

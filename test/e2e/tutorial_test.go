@@ -57,9 +57,7 @@ func TestTutorial(t *testing.T) {
 	s.step("stop --shutdown and start bring everything back", func() { s.restarts(address) })
 	s.step("a hypervisor that is killed in a stop loses nothing", func() { s.losesWhileSuspending(address) })
 	s.step("start recovers from a killed hypervisor", func() { s.recovers("qemu", address) })
-	if !testing.Short() {
-		s.step("the tutorial is done in the dashboard's page", func() { s.showsDashboard(address) })
-	}
+	s.step("the tutorial is done in the dashboard's page", func() { s.showsDashboard(address) })
 	s.step("delete leaves nothing", s.deletes)
 }
 
