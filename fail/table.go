@@ -80,6 +80,10 @@ const (
 	HostCPUsLow           ID = "HOST_CPUS_LOW"
 	HostDiskFull          ID = "HOST_DISK_FULL"
 	ChecksumMismatch      ID = "CHECKSUM_MISMATCH"
+	DownloadFailed        ID = "DOWNLOAD_FAILED"
+	Offline               ID = "OFFLINE"
+	IndexUntrusted        ID = "INDEX_UNTRUSTED"
+	IndexOlder            ID = "INDEX_OLDER"
 	BootTimeout           ID = "BOOT_TIMEOUT"
 	WaitTimeout           ID = "WAIT_TIMEOUT"
 	AgentFailed           ID = "AGENT_FAILED"
@@ -147,6 +151,10 @@ func Table() []Kind {
 		{HostDiskFull, CodeResources, "The host's disk is full.", "Free some space and run the same command again."},
 		{MachineTooSmall, CodeResources, "The machine has too little memory, disk or processors.", "Give it more; nothing was changed."},
 		{ChecksumMismatch, CodeDownload, "A file is not the one that its manifest describes.", "Build or fetch the guest image again."},
+		{DownloadFailed, CodeDownload, "None of the places that were asked served what is needed.", "The message says of each place what it answered and what to do. The same command continues where the download broke off."},
+		{Offline, CodeDownload, "Something is not on this computer, and the network must not be used.", "Run the command once without --offline and SKIFF_OFFLINE, or bring the guest image as a file or folder."},
+		{IndexUntrusted, CodeDownload, "The list of newer guest images is not signed with a key that this skiff trusts.", "Use the image that this skiff was built with; where the project has replaced its key, install a newer skiff."},
+		{IndexOlder, CodeDownload, "The list of guest images is older than one that was seen before.", "Use another mirror, or wait until this one has caught up."},
 		{SSHUnreachable, CodeDownload, "The machine cannot be reached over SSH.", "Check that it runs and that the network lets you reach it, and run the same command again: it continues."},
 		{BootTimeout, CodeTimeout, "The machine did not answer in time.", "Look at the guest's console."},
 		{WaitTimeout, CodeTimeout, "The cluster did not become usable in time.", "The message says what was not ready; `skiff start` continues to wait."},
