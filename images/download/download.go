@@ -298,7 +298,7 @@ func (r *run) from(ctx context.Context, s source, blob v1.Descriptor, part *part
 
 // attempt asks once and writes what comes.
 func (r *run) attempt(ctx context.Context, s source, blob v1.Descriptor, part *part, watch *time.Timer) error {
-	if part.size == blob.Size && blob.Size > 0 {
+	if part.size == blob.Size {
 		return nil
 	}
 	body, from, err := s.open(ctx, blob, part.size)

@@ -94,6 +94,9 @@ func explain(asked *askedError) *problem {
 	if known, ok := errors.AsType[*problem](err); ok {
 		return known
 	}
+	if refused, ok := errors.AsType[*transport.Error](err); ok {
+		return status(refused.StatusCode, nil, "the registry", refusal(refused))
+	}
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		err = wrapped.Err
 	}
@@ -114,9 +117,6 @@ func explain(asked *askedError) *problem {
 		return &problem{text: "cannot be reached through the proxy of HTTPS_PROXY: " + clean(operation.Err.Error()), do: "Correct HTTPS_PROXY, or unset it.", again: asked.before, dead: true, err: err}
 	} else if ok && operation.Op == "dial" {
 		return &problem{text: "cannot be reached: " + clean(operation.Error()), do: look, again: asked.before, dead: true, err: err}
-	}
-	if refused, ok := errors.AsType[*transport.Error](err); ok {
-		return status(refused.StatusCode, nil, "the registry", refusal(refused))
 	}
 	if file, ok := errors.AsType[*fs.PathError](err); ok {
 		return &problem{text: "cannot be read: " + file.Error(), err: err}
