@@ -252,8 +252,8 @@ func TestFaults(t *testing.T) {
 				t.Errorf("got the waits %v, want %v", waited.all, test.waits)
 			}
 			for _, one := range bad.requests() {
-				if one.method != http.MethodGet {
-					t.Errorf("got a %s, want GET alone", one.method)
+				if one.method != http.MethodGet || one.encoding != "identity" {
+					t.Errorf("got a %s that accepts %q, want GET alone, and the bytes as they are", one.method, one.encoding)
 				}
 				if !strings.HasPrefix(one.authorization, "Basic ") {
 					t.Errorf("got authorization %q, want the login of the URL", one.authorization)
@@ -342,5 +342,25 @@ func TestRedirectToHTTP(t *testing.T) {
 	wantFailure(t, err, fail.DownloadFailed, "redirects from HTTPS to "+plain.URL)
 	if len(plain.requests()) > 0 {
 		t.Errorf("got %d requests over HTTP, want none", len(plain.requests()))
+	}
+}
+
+// TestServerGoes: a network that was there a moment ago may come back, as when a computer moves to another one.
+func TestServerGoes(t *testing.T) {
+	t.Parallel()
+	content := someBytes(1, size)
+	var bad *server
+	bad = newServer(t, func(w http.ResponseWriter, r *http.Request, _ int) {
+		_ = bad.Listener.Close()
+		give(w, r, content, size/2)
+	})
+	other := newServer(t, func(w http.ResponseWriter, r *http.Request, _ int) { give(w, r, content, -1) })
+	d, waited := newTest(t, Config{Sources: []string{bad.source(), other.source()}})
+	if err := d.Fetch(t.Context(), []v1.Descriptor{descriptor(t, content)}); err != nil {
+		t.Fatal(err)
+	}
+	wantBlob(t, d, content)
+	if got := other.spans(); got != "150000-299999" || !slices.Equal(waited.all, seconds(1, 2, 4)) {
+		t.Errorf("the other one was asked for %q after the waits %v, want the rest after three", got, waited.all)
 	}
 }

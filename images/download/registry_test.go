@@ -31,7 +31,8 @@ import (
 type hub struct {
 	*server
 	behind http.Handler // the registry itself, which may be pushed to
-	login  bool
+	login  bool         // for tokens
+	denied bool         // without a login there are tokens, and they are not enough
 	mu     sync.Mutex
 	scopes []string
 	blob   func(w http.ResponseWriter, r *http.Request) bool // answers for a blob instead; nil: none
@@ -58,6 +59,11 @@ func (h *hub) answer(w http.ResponseWriter, r *http.Request) {
 	case r.URL.Path == "/token" && h.login && password != secret:
 		w.WriteHeader(http.StatusUnauthorized)
 		_, _ = io.WriteString(w, `{"errors":[{"code":"UNAUTHORIZED","message":"who are you?"}]}`)
+	case r.URL.Path == "/token" && h.denied && password != secret:
+		_, _ = io.WriteString(w, `{"token":"anonymous"}`)
+	case r.Header.Get("Authorization") == "Bearer anonymous":
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = io.WriteString(w, `{"errors":[{"code":"DENIED","message":"not for everybody, see https://user:`+secret+`@hub.example/help?x=`+secret+`"}]}`)
 	case r.URL.Path == "/token":
 		h.mu.Lock()
 		h.scopes = append(h.scopes, r.URL.Query().Get("scope"))
@@ -197,10 +203,21 @@ func (l *logins) Resolve(authn.Resource) (authn.Authenticator, error) {
 func TestRegistryLogin(t *testing.T) {
 	t.Parallel()
 	content := someBytes(1, size)
-	h := newHub(t, true, true)
-	blobs := h.pushImage(t, content)
+	denied := newHub(t, true, false)
+	denied.denied = true
+	blobs := denied.pushImage(t, content)
 	keys := &logins{}
-	d, _ := newTest(t, Config{Sources: []string{h.source()}, CAFile: caFile(t, h.Server), Keychain: keys})
+	d, _ := newTest(t, Config{Sources: []string{denied.source()}, CAFile: caFile(t, denied.Server), Keychain: keys})
+	if err := d.Fetch(t.Context(), blobs); err != nil || keys.asked != 1 {
+		t.Errorf("where tokens are not enough: got error %v and %d questions to the keychain, want none and one", err, keys.asked)
+	}
+	d, _ = newTest(t, Config{Sources: []string{denied.source()}, CAFile: caFile(t, denied.Server)})
+	wantFailure(t, d.Fetch(t.Context(), blobs), fail.DownloadFailed, "answered 403 Forbidden: not for everybody, see https://hub.example/help. It wants a login")
+
+	h := newHub(t, true, true)
+	blobs = h.pushImage(t, content)
+	keys = &logins{}
+	d, _ = newTest(t, Config{Sources: []string{h.source()}, CAFile: caFile(t, h.Server), Keychain: keys})
 	if err := d.Fetch(t.Context(), blobs); err != nil {
 		t.Fatal(err)
 	}

@@ -47,7 +47,7 @@ func descriptor(t *testing.T, content []byte) v1.Descriptor {
 type asked struct {
 	method, path, span string
 	authorization      string
-	referer            string
+	referer, encoding  string
 }
 
 // server notes what is asked, and how many bytes it gives.
@@ -71,7 +71,7 @@ func (s *server) noting(handle func(w http.ResponseWriter, r *http.Request, n in
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		n := len(s.asked)
-		s.asked = append(s.asked, asked{r.Method, r.URL.Path, r.Header.Get("Range"), r.Header.Get("Authorization"), r.Header.Get("Referer")})
+		s.asked = append(s.asked, asked{r.Method, r.URL.Path, r.Header.Get("Range"), r.Header.Get("Authorization"), r.Header.Get("Referer"), r.Header.Get("Accept-Encoding")})
 		s.mu.Unlock()
 		handle(&counting{w, s}, r, n)
 	})

@@ -148,6 +148,26 @@ func TestSlow(t *testing.T) {
 	}
 }
 
+// TestSlowDisk: the time that this computer takes is not the source's.
+func TestSlowDisk(t *testing.T) {
+	t.Parallel()
+	content, dir := someBytes(1, size), filepath.Join(t.TempDir(), "images")
+	synctest.Test(t, func(t *testing.T) {
+		s, listener := &server{}, newPipes()
+		serving := &http.Server{Handler: s.noting(func(w http.ResponseWriter, r *http.Request, _ int) { give(w, r, content, -1) }), ReadHeaderTimeout: time.Hour}
+		go func() { _ = serving.Serve(listener) }()
+		defer func() { _ = serving.Close() }()
+		slow := Config{Dir: dir, Sources: []string{"http://release.example"}, Progress: func(Progress) { time.Sleep(time.Minute) }}
+		d, err := newDownloader(slow, listener.dial)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Fetch(t.Context(), []v1.Descriptor{descriptor(t, content)}); err != nil || s.spans() != "all" {
+			t.Errorf("got error %v and the ranges %q, want one request", err, s.spans())
+		}
+	})
+}
+
 // TestCancelled: Ctrl-C ends a download at once, whatever the source does, and what came is there for the next one.
 func TestCancelled(t *testing.T) {
 	t.Parallel()

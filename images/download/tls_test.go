@@ -167,7 +167,8 @@ func TestProxy(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			d.clock.pause = (&pauses{}).pause
+			waited := &pauses{}
+			d.clock.pause = waited.pause
 			err = d.Fetch(t.Context(), []v1.Descriptor{descriptor(t, content)})
 			if test.want != "" {
 				wantFailure(t, err, fail.DownloadFailed, test.want)
@@ -175,6 +176,9 @@ func TestProxy(t *testing.T) {
 				t.Errorf("got error %v, want none", err)
 			} else {
 				wantBlob(t, d, content)
+			}
+			if len(waited.all) > 0 {
+				t.Errorf("got the waits %v, want none", waited.all)
 			}
 			got := fmt.Sprint(open.connects.Load()-before[0] > 0, closed.connects.Load()-before[1] > 0)
 			if want := fmt.Sprint(test.via == open, test.via == closed); got != want {
