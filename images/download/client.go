@@ -25,6 +25,7 @@ import (
 
 const (
 	dialTimeout  = 10 * time.Second // for each address of a name
+	idle         = 10 * time.Second
 	pingAfter    = 15 * time.Second // without a frame of HTTP/2, whose connection outlives a request: it may be of another network
 	maxRedirects = 10
 	maxIndex     = 8 << 20 // bytes; indexes have some kilobytes
@@ -49,7 +50,7 @@ func newClient(env func(string) string, caFile string, dial dialFunc) (*client, 
 		DialContext:            dial,
 		TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:    dialTimeout,
-		IdleConnTimeout:        dialTimeout,
+		IdleConnTimeout:        idle,
 		ForceAttemptHTTP2:      true,
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingAfter},
 		DisableCompression:     true, // ranges are of what the digest is of
@@ -60,7 +61,7 @@ func newClient(env func(string) string, caFile string, dial dialFunc) (*client, 
 // certificates are the system's and those of the file. SSL_CERT_FILE instead would work on Linux only, and replace the system's.
 func certificates(file string) (*x509.CertPool, error) {
 	if file == "" {
-		return nil, nil //nolint:nilnil // crypto/tls takes nil for the system's
+		return nil, nil // which crypto/tls takes for the system's
 	}
 	content, err := os.ReadFile(file)
 	if err != nil {
@@ -236,7 +237,7 @@ type buffered struct {
 func status(code int, header http.Header, who, says string) *problem {
 	text := fmt.Sprintf("answered %d %s", code, http.StatusText(code))
 	if who != "" {
-		text = fmt.Sprintf("could not be had: %s answered %d %s", who, code, http.StatusText(code))
+		text = fmt.Sprintf("did not serve it: %s answered %d %s", who, code, http.StatusText(code))
 	}
 	if says != "" {
 		text += ": " + says
@@ -261,7 +262,7 @@ func status(code int, header http.Header, who, says string) *problem {
 		p.again = true
 	}
 	if p.after > longestAsked {
-		p.text += fmt.Sprintf(", and asks to be left alone for %s", p.after.Round(time.Second))
+		p.text += fmt.Sprintf(", and asks to wait for %s", p.after.Round(time.Second))
 	}
 	return p
 }

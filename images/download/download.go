@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -210,6 +211,9 @@ func (r *run) blob(ctx context.Context, blob v1.Descriptor) error {
 	if there, err = r.whole(ctx, blob); err != nil || there {
 		return err
 	}
+	if err := os.Remove(r.Path(blob.Digest)); err != nil && !errors.Is(err, fs.ErrNotExist) { // a damaged one only takes room
+		return err
+	}
 	part, err := openPart(ctx, path, blob)
 	if err != nil {
 		return err
@@ -226,7 +230,7 @@ func (r *run) blob(ctx context.Context, blob v1.Descriptor) error {
 	return nil
 }
 
-// whole reports whether the blob is there, and removes one that is damaged.
+// whole reports whether the blob is there, undamaged.
 func (r *run) whole(ctx context.Context, blob v1.Descriptor) (bool, error) {
 	there, err := holds(ctx, r.Path(blob.Digest), blob)
 	if there {

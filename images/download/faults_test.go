@@ -170,7 +170,7 @@ func faults(t *testing.T, content []byte) []fault {
 		{name: "410", handle: always(code(410)), want: "answered 410 Gone"},
 		{name: "429 once, with Retry-After in seconds", handle: first(content, code(429, "Retry-After", "7")), spans: "all all", waits: seconds(7)},
 		{name: "503 once, with Retry-After as a date", handle: first(content, code(503, "Retry-After", "Thu, 01 Jan 1970 00:00:00 GMT")), spans: "all all", waits: seconds(1)},
-		{name: "429 for an hour", handle: always(code(429, "Retry-After", "3600")), want: "answered 429 Too Many Requests, and asks to be left alone for 1h0m0s", spans: "all"},
+		{name: "429 for an hour", handle: always(code(429, "Retry-After", "3600")), want: "answered 429 Too Many Requests, and asks to wait for 1h0m0s", spans: "all"},
 		{name: "500 once", handle: first(content, code(500)), spans: "all all", waits: seconds(1)},
 		{name: "500", handle: always(code(500)), want: "answered 500 Internal Server Error", spans: "all all all all", waits: seconds(1, 2, 4)},
 		{name: "503 in the middle", handle: func(w http.ResponseWriter, r *http.Request, n int) {

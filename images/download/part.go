@@ -52,7 +52,7 @@ func openPart(ctx context.Context, path string, blob v1.Descriptor) (*part, erro
 
 // reader ends with ctx.
 type reader struct {
-	ctx  context.Context //nolint:containedctx // lives as long as one call
+	ctx  context.Context
 	from io.Reader
 }
 
@@ -97,7 +97,7 @@ func (p *part) close() {
 	}
 }
 
-// holds reports whether the file at path is the blob. One that is not is removed.
+// holds reports whether the file at path is the blob.
 func holds(ctx context.Context, path string, blob v1.Descriptor) (bool, error) {
 	file, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -111,8 +111,5 @@ func holds(ctx context.Context, path string, blob v1.Descriptor) (bool, error) {
 	if _, err := io.Copy(sum, &reader{ctx, io.LimitReader(file, blob.Size+1)}); err != nil {
 		return false, fmt.Errorf("read %s: %w", path, err)
 	}
-	if hex.EncodeToString(sum.Sum(nil)) == blob.Digest.Hex {
-		return true, nil
-	}
-	return false, os.Remove(path)
+	return hex.EncodeToString(sum.Sum(nil)) == blob.Digest.Hex, nil
 }

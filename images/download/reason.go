@@ -28,7 +28,7 @@ type MissesError struct{ Misses []Miss }
 
 func (e *MissesError) Error() string {
 	if len(e.Misses) == 0 {
-		return "there is no place to ask"
+		return "no place to download from is configured"
 	}
 	var text strings.Builder
 	text.WriteString("no place served it")

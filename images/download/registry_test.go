@@ -227,7 +227,7 @@ func TestRegistryLogin(t *testing.T) {
 	}
 
 	d, _ = newTest(t, Config{Sources: []string{h.source()}, CAFile: caFile(t, h.Server)})
-	wantFailure(t, d.Fetch(t.Context(), blobs), fail.DownloadFailed, h.source()+" could not be had: the registry answered 401 Unauthorized: who are you?. It wants a login")
+	wantFailure(t, d.Fetch(t.Context(), blobs), fail.DownloadFailed, h.source()+" did not serve it: the registry answered 401 Unauthorized: who are you?. It wants a login")
 
 	public := newHub(t, true, false)
 	blobs = public.pushImage(t, content)

@@ -12,7 +12,7 @@ const (
 	tries       = 4                // without a step forward, until a source is given up
 	step        = 64 << 10         // bytes that count as a step forward
 	longestWait = 30 * time.Second // between tries
-	// longestAsked is how long a source may ask to be left alone for; another source, or the user, should not wait longer.
+	// longestAsked is how long a source may ask to wait for; another source, or the user, should not wait longer.
 	longestAsked = 2 * time.Minute
 )
 
@@ -63,7 +63,7 @@ func (r *run) watched(ctx context.Context, attempt func(context.Context, *time.T
 // backoff is how long to wait after that many failures in a row.
 func backoff(failed int) time.Duration { return min(time.Second<<(failed-1), longestWait) }
 
-// retryAfter reads how long a source asks to be left alone (RFC 9110, 10.2.3): seconds, or a date. 0 when it does not say.
+// retryAfter reads how long a source asks to wait (RFC 9110, 10.2.3): seconds, or a date. 0 when it does not say.
 func retryAfter(header http.Header, now time.Time) time.Duration {
 	text := header.Get("Retry-After")
 	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {

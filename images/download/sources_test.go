@@ -148,7 +148,7 @@ func TestEveryMissIsListed(t *testing.T) {
 	}
 
 	d, _ = newTest(t, Config{})
-	wantFailure(t, d.Fetch(t.Context(), []v1.Descriptor{descriptor(t, one)}), fail.DownloadFailed, "there is no place to ask")
+	wantFailure(t, d.Fetch(t.Context(), []v1.Descriptor{descriptor(t, one)}), fail.DownloadFailed, "no place to download from is configured")
 }
 
 // TestOffline asks nothing over the network, and reads folders.
