@@ -14,7 +14,8 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/internal/host"
@@ -103,8 +104,8 @@ func pause(ctx context.Context, wait time.Duration) error {
 }
 
 // Path is where the blob with that digest lies once it has been fetched.
-func (d *Downloader) Path(digest v1.Hash) string {
-	return filepath.Join(d.config.Dir, "blobs", "sha256", digest.Hex)
+func (d *Downloader) Path(digest digest.Digest) string {
+	return filepath.Join(d.config.Dir, v1.ImageBlobsDir, digest.Algorithm().String(), digest.Encoded())
 }
 
 // Fetch brings all blobs to the folder, one after the other, each held to its digest; nil means that they are there and on the disk.
@@ -141,19 +142,19 @@ type run struct {
 
 func (d *Downloader) begin(blobs []v1.Descriptor) (*run, error) {
 	r := &run{Downloader: d, answered: map[source]bool{}, dead: map[source]error{}}
-	seen := map[string]bool{}
+	seen := map[digest.Digest]bool{}
 	for _, blob := range blobs {
 		// Digests become file names.
-		if _, err := v1.NewHash(blob.Digest.String()); err != nil || blob.Digest.Algorithm != "sha256" || blob.Size < 0 {
+		if blob.Digest.Validate() != nil || blob.Digest.Algorithm() != digest.SHA256 || blob.Size < 0 {
 			return nil, fail.New(fail.ChecksumMismatch, "download the guest image", "a part of %d bytes with digest %q cannot be", blob.Size, blob.Digest)
 		}
-		if !seen[blob.Digest.Hex] {
-			seen[blob.Digest.Hex] = true
+		if !seen[blob.Digest] {
+			seen[blob.Digest] = true
 			r.blobs = append(r.blobs, blob)
 			r.total += blob.Size
 		}
 	}
-	for _, dir := range []string{filepath.Dir(d.Path(v1.Hash{Hex: "x"})), d.partials()} {
+	for _, dir := range []string{filepath.Dir(d.Path(digest.FromString(""))), d.partials()} {
 		if err := store.Folder(dir); err != nil {
 			return nil, err
 		}
@@ -286,7 +287,7 @@ func (r *run) from(ctx context.Context, s source, blob v1.Descriptor, part *part
 			return err
 		}
 		sum, foreign := part.sum(), part.foreign
-		if sum == blob.Digest.Hex {
+		if sum == blob.Digest.Encoded() {
 			return nil
 		}
 		if err := part.restart(); err != nil {

@@ -12,7 +12,7 @@ import (
 	"os"
 	"path/filepath"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/skiff-k8s/skiff/store"
 )
@@ -28,7 +28,9 @@ type part struct {
 	foreign bool
 }
 
-func partPath(dir string, blob v1.Descriptor) string { return filepath.Join(dir, blob.Digest.Hex) }
+func partPath(dir string, blob v1.Descriptor) string {
+	return filepath.Join(dir, blob.Digest.Encoded())
+}
 
 // openPart opens what is there of the blob and hashes it. What can be none of it is removed.
 func openPart(ctx context.Context, path string, blob v1.Descriptor) (*part, error) {
@@ -111,5 +113,5 @@ func holds(ctx context.Context, path string, blob v1.Descriptor) (bool, error) {
 	if _, err := io.Copy(sum, &reader{ctx, io.LimitReader(file, blob.Size+1)}); err != nil {
 		return false, fmt.Errorf("read %s: %w", path, err)
 	}
-	return hex.EncodeToString(sum.Sum(nil)) == blob.Digest.Hex, nil
+	return hex.EncodeToString(sum.Sum(nil)) == blob.Digest.Encoded(), nil
 }

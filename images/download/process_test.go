@@ -17,36 +17,16 @@ import (
 	"testing"
 	"time"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/skiff-k8s/skiff/store"
 )
-
-// childVariable makes the test binary a process that downloads.
-const childVariable = "SKIFF_TEST_DOWNLOAD"
 
 // child is what such a process is told.
 type child struct {
 	Dir, Source string
 	Blob        v1.Descriptor
 	Full        bool // on a full disk, see TestDiskFull
-}
-
-func TestMain(m *testing.M) {
-	text := os.Getenv(childVariable)
-	if text == "" {
-		os.Exit(m.Run())
-	}
-	var c child
-	err := json.Unmarshal([]byte(text), &c)
-	if err == nil {
-		err = c.run(context.Background(), os.Stdout)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	os.Exit(0)
 }
 
 // run downloads and says on out how far it is and for whom it waits.

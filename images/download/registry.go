@@ -1,8 +1,9 @@
 package download
 
 import (
-	"bytes"
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,9 +13,9 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
-	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // registry is a repository of an OCI registry (OCI Distribution Specification 1.1, "Pull"). Tokens are go-containerregistry's
@@ -49,8 +50,8 @@ func (g *registry) at(kind, reference string) *url.URL {
 
 func (g *registry) open(ctx context.Context, want v1.Descriptor, offset int64) (body io.ReadCloser, from int64, err error) {
 	kind, accept := "blobs", ""
-	if want.MediaType.IsIndex() || want.MediaType.IsImage() {
-		kind, accept = "manifests", string(want.MediaType)
+	if want.MediaType == v1.MediaTypeImageIndex || want.MediaType == v1.MediaTypeImageManifest {
+		kind, accept = "manifests", want.MediaType
 	}
 	err = g.ask(ctx, func(over *http.Client) error {
 		body, from, err = blob(ctx, over, g.at(kind, want.Digest.String()), accept, want, offset)
@@ -59,23 +60,27 @@ func (g *registry) open(ctx context.Context, want v1.Descriptor, offset int64) (
 	return body, from, err
 }
 
+func (g *registry) index(ctx context.Context, want digest.Digest) (content []byte, err error) {
+	err = g.ask(ctx, func(over *http.Client) error {
+		content, err = index(ctx, over, g.at("manifests", want.String()), v1.MediaTypeImageIndex)
+		return cmp.Or(err, another(content, want))
+	})
+	return content, err
+}
+
 // signed takes the index that is tagged "latest", and its signature from the one layer of what is tagged with the index's digest and
 // ".minisig": so the two belong together also while they are replaced.
 func (g *registry) signed(ctx context.Context) (content, signature []byte, err error) {
 	err = g.ask(ctx, func(over *http.Client) error {
-		if content, err = index(ctx, over, g.at("manifests", "latest"), string(types.OCIImageIndex)); err != nil {
+		if content, err = index(ctx, over, g.at("manifests", "latest"), v1.MediaTypeImageIndex); err != nil {
 			return err
 		}
-		digest, _, err := v1.SHA256(bytes.NewReader(content))
+		manifest, err := index(ctx, over, g.at("manifests", "sha256-"+digest.FromBytes(content).Encoded()+".minisig"), v1.MediaTypeImageManifest)
 		if err != nil {
 			return err
 		}
-		manifest, err := index(ctx, over, g.at("manifests", "sha256-"+digest.Hex+".minisig"), string(types.OCIManifestSchema1))
-		if err != nil {
-			return err
-		}
-		parsed, err := v1.ParseManifest(bytes.NewReader(manifest))
-		if err != nil || len(parsed.Layers) != 1 {
+		var parsed v1.Manifest
+		if err := json.Unmarshal(manifest, &parsed); err != nil || len(parsed.Layers) != 1 {
 			return &problem{text: "has something else than a signature for its index"}
 		}
 		signature, err = index(ctx, over, g.at("blobs", parsed.Layers[0].Digest.String()), "")

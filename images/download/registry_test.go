@@ -17,12 +17,13 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	ggcrregistry "github.com/google/go-containerregistry/pkg/registry"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	ggcrstatic "github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/skiff-k8s/skiff/fail"
 )
@@ -114,12 +115,13 @@ func (h *hub) pushImage(t *testing.T, content []byte) []v1.Descriptor {
 		t.Fatal(err)
 	}
 	root := descriptor(t, raw)
-	root.MediaType = types.OCIImageIndex
+	root.MediaType = v1.MediaTypeImageIndex
 	manifest, err := index.IndexManifest()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return []v1.Descriptor{root, manifest.Manifests[0], descriptor(t, content)}
+	first := manifest.Manifests[0]
+	return []v1.Descriptor{root, {MediaType: string(first.MediaType), Digest: digest.Digest(first.Digest.String()), Size: first.Size}, descriptor(t, content)}
 }
 
 func TestRegistry(t *testing.T) {

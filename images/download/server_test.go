@@ -18,7 +18,8 @@ import (
 	"testing"
 	"time"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/skiff-k8s/skiff/fail"
 )
@@ -36,11 +37,7 @@ func someBytes(seed uint64, n int) []byte {
 
 func descriptor(t *testing.T, content []byte) v1.Descriptor {
 	t.Helper()
-	digest, size, err := v1.SHA256(bytes.NewReader(content))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return v1.Descriptor{Digest: digest, Size: size}
+	return v1.Descriptor{Digest: digest.FromBytes(content), Size: int64(len(content))}
 }
 
 // asked is a request that a server got.

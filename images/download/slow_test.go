@@ -11,7 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/skiff-k8s/skiff/fail"
 )

@@ -1,6 +1,7 @@
 package download
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,7 +13,8 @@ import (
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/authn"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/skiff-k8s/skiff/fail"
 )
@@ -24,13 +26,15 @@ type source interface {
 	// open returns the blob from offset on, or from its beginning when the source cannot do the former; from is which. Errors are a
 	// *problem or what the network said.
 	open(ctx context.Context, blob v1.Descriptor, offset int64) (body io.ReadCloser, from int64, err error)
+	// index returns an index of images: what has that digest, or else the problem that it has not.
+	index(ctx context.Context, want digest.Digest) ([]byte, error)
 	// signed opens the index of the newest images, and then its signature.
 	signed(ctx context.Context) (index, signature []byte, err error)
 }
 
 // The files of the newest images' index and its signature.
 const (
-	indexName     = "index.json"
+	indexName     = v1.ImageIndexFile
 	signatureName = indexName + ".minisig"
 )
 
@@ -43,7 +47,7 @@ func parseSource(text string, client *client, keychain authn.Keychain) (source, 
 		if err != nil || base.Host == "" {
 			return nil, noSource(text)
 		}
-		return &static{client: client, base: base}, nil
+		return &static{client: client, base: base, form: -1}, nil
 	case strings.HasPrefix(text, "oci://"):
 		return parseRegistry(text, client, keychain)
 	case scheme == "file" && isURL:
@@ -71,14 +75,12 @@ func (f folder) network() bool { return false }
 
 func (f folder) open(_ context.Context, blob v1.Descriptor, offset int64) (io.ReadCloser, int64, error) {
 	var file *os.File
-	var err error
-	for _, name := range names(blob.Digest) {
-		if file, err = os.Open(filepath.Join(string(f), filepath.FromSlash(name))); !errors.Is(err, fs.ErrNotExist) {
-			break
-		}
-	}
+	err := firstOf(names(blob.Digest), func(name string) (err error) {
+		file, err = os.Open(filepath.Join(string(f), filepath.FromSlash(name)))
+		return f.explain(err, "it")
+	})
 	if err != nil {
-		return nil, 0, f.explain(err, "it")
+		return nil, 0, err
 	}
 	info, err := file.Stat()
 	switch {
@@ -104,33 +106,61 @@ func (f folder) explain(err error, what string) error {
 	if _, missing := os.Stat(string(f)); missing != nil {
 		return &problem{text: "is not there", dead: true, err: err}
 	}
-	return &problem{text: "does not have " + what, err: err}
+	return &problem{text: "does not have " + what, missing: true, err: err}
+}
+
+func (f folder) index(_ context.Context, want digest.Digest) (content []byte, err error) {
+	err = firstOf(append([]string{indexName}, names(want)...), func(name string) error {
+		content, err = f.read(name)
+		return cmp.Or(err, another(content, want))
+	})
+	return content, err
+}
+
+// read reads a small file.
+func (f folder) read(name string) ([]byte, error) {
+	file, err := os.Open(filepath.Join(string(f), filepath.FromSlash(name)))
+	if err != nil {
+		return nil, f.explain(err, name)
+	}
+	defer func() { _ = file.Close() }()
+	return readIndex(file)
 }
 
 func (f folder) signed(context.Context) (index, signature []byte, err error) {
-	read := func(name string) []byte {
-		var file *os.File
-		if err != nil {
-			return nil
-		}
-		if file, err = os.Open(filepath.Join(string(f), name)); err != nil {
-			err = f.explain(err, name)
-			return nil
-		}
-		defer func() { _ = file.Close() }()
-		var content []byte
-		content, err = readIndex(file)
-		return content
+	if index, err = f.read(indexName); err == nil {
+		signature, err = f.read(signatureName)
 	}
-	index, signature = read(indexName), read(signatureName)
 	return index, signature, err
 }
 
 // names are where a blob may be below a source: in an OCI image layout, and beside all others, as the files of a release are.
-func names(digest v1.Hash) []string {
-	return []string{"blobs/sha256/" + digest.Hex, "sha256-" + digest.Hex}
+func names(digest digest.Digest) []string {
+	return []string{v1.ImageBlobsDir + "/sha256/" + digest.Encoded(), "sha256-" + digest.Encoded()}
 }
 
 func wrongSize(got, want int64) *problem {
 	return &problem{text: fmt.Sprintf("has something else under that name: %d bytes instead of %d", got, want)}
+}
+
+// firstOf asks for names until one is there, or something else than its absence is wrong. When none is there it returns the problem of
+// the first.
+func firstOf(names []string, ask func(name string) error) error {
+	var first error
+	for _, name := range names {
+		err := ask(name)
+		if absent, ok := errors.AsType[*problem](err); !ok || !absent.missing {
+			return err
+		}
+		first = cmp.Or(first, err)
+	}
+	return first
+}
+
+// another is the problem of an index with another digest; nil when it is the one.
+func another(content []byte, want digest.Digest) error {
+	if got := digest.FromBytes(content); got != want {
+		return &problem{text: fmt.Sprintf("has another index of images, %s", got), do: "It is of another release: correct the address, or use another place.", missing: true}
+	}
+	return nil
 }

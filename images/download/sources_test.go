@@ -1,7 +1,6 @@
 package download
 
 import (
-	"bytes"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -9,7 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/store"
@@ -25,7 +25,7 @@ func write(t *testing.T, path string, content []byte) {
 func good(content ...[]byte) func(http.ResponseWriter, *http.Request, int) {
 	return func(w http.ResponseWriter, r *http.Request, _ int) {
 		for _, one := range content {
-			if digest, _, err := v1.SHA256(bytes.NewReader(one)); err == nil && strings.HasSuffix(r.URL.Path, digest.Hex) {
+			if strings.HasSuffix(r.URL.Path, digest.FromBytes(one).Encoded()) {
 				give(w, r, one, -1)
 				return
 			}
@@ -85,9 +85,9 @@ func TestForms(t *testing.T) {
 	for _, content := range contents {
 		blob := descriptor(t, content)
 		blobs = append(blobs, blob)
-		write(t, filepath.Join(layout, "blobs", "sha256", blob.Digest.Hex), content)
-		write(t, filepath.Join(flat, "sha256-"+blob.Digest.Hex), content)
-		write(t, filepath.Join(wrong, "sha256-"+blob.Digest.Hex), append(slices.Clone(content), 'x'))
+		write(t, filepath.Join(layout, "blobs", "sha256", blob.Digest.Encoded()), content)
+		write(t, filepath.Join(flat, "sha256-"+blob.Digest.Encoded()), content)
+		write(t, filepath.Join(wrong, "sha256-"+blob.Digest.Encoded()), append(slices.Clone(content), 'x'))
 	}
 	files := func(dir string) *server {
 		handler := http.FileServer(http.Dir(dir))
@@ -121,7 +121,7 @@ func TestEveryMissIsListed(t *testing.T) {
 		_, _ = w.Write([]byte("<html><title>Welcome</title></html>"))
 	})
 	absent, empty, wrong := filepath.Join(t.TempDir(), "absent"), t.TempDir(), t.TempDir()
-	write(t, filepath.Join(wrong, "sha256-"+descriptor(t, other).Digest.Hex), someBytes(3, size))
+	write(t, filepath.Join(wrong, "sha256-"+descriptor(t, other).Digest.Encoded()), someBytes(3, size))
 	d, waited := newTest(t, Config{Sources: []string{absent, empty, wrong, portal.source(), "http://127.0.0.1:1/x?sig=" + secret, "oci://127.0.0.1:1/skiff", half.source()}})
 	err := d.Fetch(t.Context(), []v1.Descriptor{descriptor(t, one), descriptor(t, other)})
 	wantFailure(t, err, fail.DownloadFailed, "download "+descriptor(t, other).Digest.String()+": no place served it\n")
@@ -170,7 +170,7 @@ func TestOffline(t *testing.T) {
 	}
 	_, err = d.Newest(t.Context(), Trust{Seen: filepath.Join(t.TempDir(), "serial")})
 	wantFailure(t, err, fail.Offline, registry+" was not asked")
-	write(t, filepath.Join(folder, "sha256-"+blob.Digest.Hex), content)
+	write(t, filepath.Join(folder, "sha256-"+blob.Digest.Encoded()), content)
 	if err := d.Fetch(t.Context(), []v1.Descriptor{blob}); err != nil {
 		t.Error(err)
 	}
@@ -268,10 +268,10 @@ func TestProgress(t *testing.T) {
 func TestImpossibleDescriptors(t *testing.T) {
 	t.Parallel()
 	d, _ := newTest(t, Config{})
-	hex := descriptor(t, nil).Digest.Hex
+	good := descriptor(t, nil).Digest
 	for _, blob := range []v1.Descriptor{
-		{Digest: v1.Hash{Algorithm: "sha256", Hex: "../../x"}}, {Digest: v1.Hash{Algorithm: "sha512", Hex: hex}}, {},
-		{Digest: v1.Hash{Algorithm: "sha256", Hex: hex[:63]}}, {Digest: v1.Hash{Algorithm: "sha256", Hex: hex}, Size: -1},
+		{Digest: "sha256:../../x"}, {Digest: digest.SHA512.FromString("")}, {}, {Digest: good[:70]}, {Digest: "sha256:" + digest.Digest(strings.ToUpper(good.Encoded()))},
+		{Digest: good, Size: -1},
 	} {
 		wantFailure(t, d.Fetch(t.Context(), []v1.Descriptor{blob}), fail.ChecksumMismatch, "cannot be")
 	}

@@ -1,12 +1,14 @@
 package download
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"io"
 	"net/url"
+	"slices"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // static is an OCI image layout behind HTTPS, or its blobs side by side, as the files of a release are. Plain HTTP serves as well,
@@ -14,7 +16,7 @@ import (
 type static struct {
 	client *client
 	base   *url.URL // may have a login, and a query that is a signature
-	form   int      // of names, once one is known to be there; 0 before
+	form   int      // of names, once one is known to be there; -1 before
 }
 
 func (s *static) String() string { return display(s.base) }
@@ -24,26 +26,27 @@ func (s *static) network() bool { return true }
 // at is the URL of a file below the source.
 func (s *static) at(name string) *url.URL { return s.base.JoinPath(name) }
 
-func (s *static) open(ctx context.Context, want v1.Descriptor, offset int64) (io.ReadCloser, int64, error) {
-	var first error
-	for i, name := range names(want.Digest) {
-		if s.form != 0 && s.form != i+1 {
-			continue
-		}
-		body, from, err := blob(ctx, s.client.over(s.client.transport), s.at(name), "", want, offset)
-		if err == nil {
-			s.form = i + 1
-			return body, from, nil
-		}
-		if first == nil {
-			first = err
-		}
-		// Some hosts answer 403 for what is not there.
-		if absent, ok := errors.AsType[*problem](err); !ok || !absent.missing {
-			return nil, 0, err
-		}
+func (s *static) open(ctx context.Context, want v1.Descriptor, offset int64) (body io.ReadCloser, from int64, err error) {
+	forms := names(want.Digest)
+	if s.form >= 0 {
+		forms = forms[s.form : s.form+1]
 	}
-	return nil, 0, first
+	// Some hosts answer 403 for what is not there.
+	err = firstOf(forms, func(name string) (err error) {
+		if body, from, err = blob(ctx, s.client.over(s.client.transport), s.at(name), "", want, offset); err == nil {
+			s.form = slices.Index(names(want.Digest), name)
+		}
+		return err
+	})
+	return body, from, err
+}
+
+func (s *static) index(ctx context.Context, want digest.Digest) (content []byte, err error) {
+	err = firstOf(append([]string{indexName}, names(want)...), func(name string) error {
+		content, err = index(ctx, s.client.over(s.client.transport), s.at(name), "")
+		return cmp.Or(err, another(content, want))
+	})
+	return content, err
 }
 
 func (s *static) signed(ctx context.Context) (content, signature []byte, err error) {

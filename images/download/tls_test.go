@@ -16,7 +16,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/skiff-k8s/skiff/fail"
 )

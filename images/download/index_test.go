@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	ggcrstatic "github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/opencontainers/go-digest"
 
 	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/images/minisign"
@@ -147,7 +149,7 @@ func TestNewestOfRegistry(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := remote.Write(repo.Tag("sha256-"+descriptor(t, index).Digest.Hex+".minisig"), signature, option); err != nil {
+	if err := remote.Write(repo.Tag("sha256-"+descriptor(t, index).Digest.Encoded()+".minisig"), signature, option); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := d.Newest(t.Context(), trusted); err != nil || got.Serial != 7 || string(got.Content) != string(index) {
@@ -169,3 +171,48 @@ type raw struct {
 func (r raw) RawManifest() ([]byte, error) { return r.content, nil }
 
 func (r raw) MediaType() (types.MediaType, error) { return r.kind, nil }
+
+// TestIndex: the index that a skiff was built with is found by its digest, wherever it is, and asked for once.
+func TestIndex(t *testing.T) {
+	t.Parallel()
+	index := fixture(t, "index.json")
+	want := digest.FromBytes(index)
+	newer, blobs, flat := t.TempDir(), t.TempDir(), t.TempDir()
+	write(t, filepath.Join(newer, "index.json"), append(slices.Clone(index), '\n'))
+	write(t, filepath.Join(blobs, "index.json"), []byte("{}"))
+	write(t, filepath.Join(blobs, "blobs", "sha256", want.Encoded()), index)
+	write(t, filepath.Join(flat, "sha256-"+want.Encoded()), index)
+	h := newHub(t, false, false)
+	repo, option := h.push(t)
+	if err := remote.Put(repo.Tag("v0.1.0"), raw{index, types.OCIImageIndex}, option); err != nil {
+		t.Fatal(err)
+	}
+	for _, source := range []string{signedServer(t, index, "current-7.minisig").source(), blobs, flat, h.source()} {
+		d, _ := newTest(t, Config{Sources: []string{t.TempDir(), newer, source}})
+		for range 2 {
+			if got, err := d.Index(t.Context(), want); err != nil || string(got) != string(index) {
+				t.Errorf("%s: got %q and error %v, want the index", source, got, err)
+			}
+			d.sources = nil // it is there now
+		}
+		write(t, d.Path(want), []byte("damaged"))
+		_, err := d.Index(t.Context(), want)
+		wantFailure(t, err, fail.DownloadFailed, "no place to download from is configured")
+	}
+	busy := newServer(t, func(w http.ResponseWriter, r *http.Request, n int) {
+		if n == 0 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = w.Write([]byte("{}"))
+	})
+	d, waited := newTest(t, Config{Sources: []string{newer, t.TempDir(), busy.source()}})
+	_, err := d.Index(t.Context(), want)
+	wantFailure(t, err, fail.DownloadFailed, newer+" has another index of images, sha256:")
+	wantFailure(t, err, fail.DownloadFailed, busy.URL+"/release has another index of images, sha256:")
+	if !slices.Equal(waited.all, seconds(1)) {
+		t.Errorf("got the waits %v, want one second", waited.all)
+	}
+	_, err = d.Index(t.Context(), "sha256:../../x")
+	wantFailure(t, err, fail.ChecksumMismatch, "cannot be")
+}

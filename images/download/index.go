@@ -10,10 +10,39 @@ import (
 	"strings"
 	"time"
 
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/images/minisign"
 	"github.com/skiff-k8s/skiff/store"
 )
+
+// Index returns the index of images with that digest, and saves it like a blob, so that no source is asked again. Sources have it as
+// their index.json or as a blob, and a registry as a manifest; its size need not be known. Failures are those of Fetch.
+func (d *Downloader) Index(ctx context.Context, want digest.Digest) ([]byte, error) {
+	r, err := d.begin([]v1.Descriptor{{Digest: want}})
+	if err != nil {
+		return nil, err
+	}
+	if content, err := folder(d.config.Dir).read(names(want)[0]); err == nil && another(content, want) == nil {
+		return content, nil
+	}
+	var content []byte
+	err = r.each(ctx, "download the index of guest images "+want.String(), func(s source) error {
+		return r.small(ctx, s, func(ctx context.Context) (err error) {
+			content, err = s.index(ctx, want)
+			return err
+		})
+	})
+	if err == nil {
+		err = store.Write(d.Path(want), content, 0o600)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return content, nil
+}
 
 // Trust is what makes an index believable whose digest is not known: newer images than this skiff was built with.
 type Trust struct {
@@ -24,8 +53,8 @@ type Trust struct {
 	Seen string
 }
 
-// Index is a signed index of images.
-type Index struct {
+// Signed is an index of images that somebody vouches for.
+type Signed struct {
 	Content []byte
 	Serial  uint64
 }
@@ -35,23 +64,21 @@ type Index struct {
 // one that was seen before is refused, as somebody may hold back newer ones.
 //
 // Failures with a known remedy: as of Fetch, and fail.IndexUntrusted and fail.IndexOlder where the best answer was such a one.
-func (d *Downloader) Newest(ctx context.Context, trust Trust) (Index, error) {
+func (d *Downloader) Newest(ctx context.Context, trust Trust) (Signed, error) {
 	r, err := d.begin(nil)
 	if err != nil {
-		return Index{}, err
+		return Signed{}, err
 	}
 	seen, err := readSerial(trust.Seen)
 	if err != nil {
-		return Index{}, err
+		return Signed{}, err
 	}
-	var found Index
+	var found Signed
 	err = r.each(ctx, "look for newer guest images", func(s source) error {
 		var content, signature []byte
-		err := r.retry(ctx, func() int64 { return 0 }, func(ctx context.Context, _ *time.Timer) (err error) {
-			if content, signature, err = s.signed(ctx); err != nil {
-				return &askedError{err: err, before: r.answered[s]}
-			}
-			return nil
+		err := r.small(ctx, s, func(ctx context.Context) (err error) {
+			content, signature, err = s.signed(ctx)
+			return err
 		})
 		if err != nil {
 			return err
@@ -63,31 +90,42 @@ func (d *Downloader) Newest(ctx context.Context, trust Trust) (Index, error) {
 		err = remember(trust.Seen, found.Serial)
 	}
 	if err != nil {
-		return Index{}, err
+		return Signed{}, err
 	}
 	return found, nil
 }
 
+// small asks a source for something that is not worth continuing.
+func (r *run) small(ctx context.Context, s source, ask func(context.Context) error) error {
+	return r.retry(ctx, func() int64 { return 0 }, func(ctx context.Context, _ *time.Timer) error {
+		if err := ask(ctx); err != nil {
+			return &askedError{err: err, before: r.answered[s]}
+		}
+		r.answered[s] = true
+		return nil
+	})
+}
+
 // believe holds an index to its signature, and to the serial number that was seen.
-func believe(keys []minisign.PublicKey, seen uint64, content, signature []byte) (Index, error) {
+func believe(keys []minisign.PublicKey, seen uint64, content, signature []byte) (Signed, error) {
 	comment, err := minisign.Verify(keys, content, signature)
 	if err != nil {
-		return Index{}, &problem{
+		return Signed{}, &problem{
 			id: fail.IndexUntrusted, text: "has an index that is not believed: " + err.Error(), err: err,
 			do: "Use the images that this skiff was built with, or a newer skiff if the key was replaced; tell the project otherwise.",
 		}
 	}
 	serial, err := serialOf(comment)
 	if err != nil {
-		return Index{}, &problem{id: fail.IndexUntrusted, text: "has an index that is not believed: " + err.Error()}
+		return Signed{}, &problem{id: fail.IndexUntrusted, text: "has an index that is not believed: " + err.Error()}
 	}
 	if serial < seen {
-		return Index{}, &problem{
+		return Signed{}, &problem{
 			id: fail.IndexOlder, text: fmt.Sprintf("has index %d, and index %d was seen before", serial, seen),
 			do: "A mirror may be behind: use another place, or wait until it has caught up.",
 		}
 	}
-	return Index{content, serial}, nil
+	return Signed{content, serial}, nil
 }
 
 // serialOf reads the one word serial:N of a trusted comment.
