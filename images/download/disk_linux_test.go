@@ -56,12 +56,12 @@ func (c child) onFullDisk(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	ask := d.free
-	err = d.Fetch(ctx, []v1.Descriptor{c.Blob})
+	err = d.Fetch(ctx, []v1.Descriptor{c.Blob}, nil)
 	if !fail.Is(err, fail.HostDiskFull) || !strings.Contains(err.Error(), "1 MiB are missing, and 0 MiB are free in "+c.Dir) {
 		return fmt.Errorf("before it began: got error %w, want one that tells the room", err)
 	}
 	d.free = func(string) (int64, error) { return 1 << 40, nil } // another process takes it later
-	err = d.Fetch(ctx, []v1.Descriptor{c.Blob})
+	err = d.Fetch(ctx, []v1.Descriptor{c.Blob}, nil)
 	if !fail.Is(err, fail.HostDiskFull) || !strings.Contains(err.Error(), "no space left on device; ") {
 		return fmt.Errorf("got error %w, want %s", err, fail.HostDiskFull)
 	}
@@ -72,7 +72,7 @@ func (c child) onFullDisk(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	d.free = ask
-	return d.Fetch(ctx, []v1.Descriptor{c.Blob})
+	return d.Fetch(ctx, []v1.Descriptor{c.Blob}, nil)
 }
 
 // TestWriteFails writes to the device that is always full.
@@ -85,7 +85,7 @@ func TestWriteFails(t *testing.T) {
 	})
 	d, _ := newTest(t, Config{Sources: []string{s.source(), other.source()}})
 	blob := descriptor(t, content)
-	r, err := d.begin([]v1.Descriptor{blob})
+	r, err := d.begin([]v1.Descriptor{blob}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

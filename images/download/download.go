@@ -38,10 +38,8 @@ type Config struct {
 	Keychain authn.Keychain      // logins for registries that want one, sent over TLS only; nil: none
 	Holder   store.Holder        // who this process is, for others that wait for it
 
-	// Progress is told after every block and when something is found to be there. Waits is told who downloads a blob that is waited
-	// for. Both may be nil, and are called by one goroutine.
-	Progress func(Progress)
-	Waits    func(store.Holder)
+	// Waits is told who downloads a blob that is waited for; may be nil.
+	Waits func(store.Holder)
 }
 
 // Progress is how far a Fetch is, in bytes.
@@ -111,11 +109,11 @@ func (d *Downloader) Path(digest digest.Digest) string {
 // Fetch brings all blobs to the folder, one after the other, each held to its digest; nil means that they are there and on the disk.
 // Blobs that are there already are read once and fetched only when they are damaged. What ctx cuts off, or a kill, is continued by the
 // next Fetch, from whichever source. Of a descriptor the digest, which must be SHA-256, the size and, for registries, the media type
-// count.
+// count. progress, which may be nil, is told after every block and when something is found to be there, by the calling goroutine.
 //
 // Failures with a known remedy: fail.DownloadFailed and, with Offline, fail.Offline, both wrapping *MissesError; fail.HostDiskFull.
-func (d *Downloader) Fetch(ctx context.Context, blobs []v1.Descriptor) error {
-	run, err := d.begin(blobs)
+func (d *Downloader) Fetch(ctx context.Context, blobs []v1.Descriptor, progress func(Progress)) error {
+	run, err := d.begin(blobs, progress)
 	if err != nil {
 		return err
 	}
@@ -136,12 +134,13 @@ type run struct {
 	blobs         []v1.Descriptor // each once
 	total, before int64           // of all blobs; of those that are done
 	fetched       int64
+	tell          func(Progress)   // nil: nobody
 	answered      map[source]bool  // that have served something
 	dead          map[source]error // that are not worth asking again, and why
 }
 
-func (d *Downloader) begin(blobs []v1.Descriptor) (*run, error) {
-	r := &run{Downloader: d, answered: map[source]bool{}, dead: map[source]error{}}
+func (d *Downloader) begin(blobs []v1.Descriptor, progress func(Progress)) (*run, error) {
+	r := &run{Downloader: d, tell: progress, answered: map[source]bool{}, dead: map[source]error{}}
 	seen := map[digest.Digest]bool{}
 	for _, blob := range blobs {
 		// Digests become file names.
@@ -187,8 +186,8 @@ func (r *run) room() error {
 }
 
 func (r *run) progress(inBlob int64) {
-	if r.config.Progress != nil {
-		r.config.Progress(Progress{Done: r.before + inBlob, Total: r.total, Fetched: r.fetched})
+	if r.tell != nil {
+		r.tell(Progress{Done: r.before + inBlob, Total: r.total, Fetched: r.fetched})
 	}
 }
 

@@ -230,7 +230,7 @@ func TestFaults(t *testing.T) {
 			t.Parallel()
 			bad := newServer(t, test.handle)
 			d, waited := newTest(t, Config{Sources: []string{bad.source()}})
-			err := d.Fetch(t.Context(), []v1.Descriptor{descriptor(t, content)})
+			err := d.Fetch(t.Context(), []v1.Descriptor{descriptor(t, content)}, nil)
 			if test.want == "" {
 				if err != nil {
 					t.Errorf("got error %v, want none", err)
@@ -273,7 +273,7 @@ func TestFaultsThenAnother(t *testing.T) {
 			bad := newServer(t, test.handle)
 			good := newServer(t, func(w http.ResponseWriter, r *http.Request, _ int) { give(w, r, content, -1) })
 			d, _ := newTest(t, Config{Sources: []string{bad.source(), good.source()}})
-			if err := d.Fetch(t.Context(), []v1.Descriptor{descriptor(t, content)}); err != nil {
+			if err := d.Fetch(t.Context(), []v1.Descriptor{descriptor(t, content)}, nil); err != nil {
 				t.Errorf("got error %v, want none", err)
 			}
 			wantBlob(t, d, content)
@@ -309,7 +309,7 @@ func TestExpiringRedirect(t *testing.T) {
 		http.Redirect(w, r, fmt.Sprintf("%s/x?token=%d%s", middle.URL, max(n, 1), secret), http.StatusFound) // the second is that of the first
 	})
 	d, _ := newTest(t, Config{Sources: []string{release.source()}})
-	if err := d.Fetch(t.Context(), []v1.Descriptor{descriptor(t, content)}); err != nil {
+	if err := d.Fetch(t.Context(), []v1.Descriptor{descriptor(t, content)}, nil); err != nil {
 		t.Fatal(err)
 	}
 	wantBlob(t, d, content)
@@ -326,7 +326,7 @@ func TestExpiringRedirect(t *testing.T) {
 		http.Redirect(w, r, storage.URL+"/x?token=1"+secret, http.StatusFound)
 	})
 	d, _ = newTest(t, Config{Sources: []string{gone.source()}})
-	err := d.Fetch(t.Context(), []v1.Descriptor{descriptor(t, content)})
+	err := d.Fetch(t.Context(), []v1.Descriptor{descriptor(t, content)}, nil)
 	wantFailure(t, err, fail.DownloadFailed, strings.TrimPrefix(storage.URL, "http://")+" answered 403 Forbidden")
 }
 
@@ -338,7 +338,7 @@ func TestRedirectToHTTP(t *testing.T) {
 	secure := httptest.NewTLSServer(http.RedirectHandler(plain.URL+"/?sig="+secret, http.StatusFound))
 	t.Cleanup(secure.Close)
 	d, _ := newTest(t, Config{Sources: []string{secure.URL}, CAFile: caFile(t, secure)})
-	err := d.Fetch(t.Context(), []v1.Descriptor{descriptor(t, content)})
+	err := d.Fetch(t.Context(), []v1.Descriptor{descriptor(t, content)}, nil)
 	wantFailure(t, err, fail.DownloadFailed, "redirects from HTTPS to "+plain.URL)
 	if len(plain.requests()) > 0 {
 		t.Errorf("got %d requests over HTTP, want none", len(plain.requests()))
@@ -356,7 +356,7 @@ func TestServerGoes(t *testing.T) {
 	})
 	other := newServer(t, func(w http.ResponseWriter, r *http.Request, _ int) { give(w, r, content, -1) })
 	d, waited := newTest(t, Config{Sources: []string{bad.source(), other.source()}})
-	if err := d.Fetch(t.Context(), []v1.Descriptor{descriptor(t, content)}); err != nil {
+	if err := d.Fetch(t.Context(), []v1.Descriptor{descriptor(t, content)}, nil); err != nil {
 		t.Fatal(err)
 	}
 	wantBlob(t, d, content)

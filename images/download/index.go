@@ -21,7 +21,7 @@ import (
 // Index returns the index of images with that digest, and saves it like a blob, so that no source is asked again. Sources have it as
 // their index.json or as a blob, and a registry as a manifest; its size need not be known. Failures are those of Fetch.
 func (d *Downloader) Index(ctx context.Context, want digest.Digest) ([]byte, error) {
-	r, err := d.begin([]v1.Descriptor{{Digest: want}})
+	r, err := d.begin([]v1.Descriptor{{Digest: want}}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +65,7 @@ type Signed struct {
 //
 // Failures with a known remedy: as of Fetch, and fail.IndexUntrusted and fail.IndexOlder where the best answer was such a one.
 func (d *Downloader) Newest(ctx context.Context, trust Trust) (Signed, error) {
-	r, err := d.begin(nil)
+	r, err := d.begin(nil, nil)
 	if err != nil {
 		return Signed{}, err
 	}

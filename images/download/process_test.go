@@ -36,14 +36,13 @@ func (c child) run(ctx context.Context, out io.Writer) error {
 	}
 	d, err := New(Config{
 		Dir: c.Dir, Sources: []string{c.Source},
-		Holder:   store.Holder{Command: "skiff start", PID: os.Getpid(), Since: time.Now()},
-		Progress: func(p Progress) { fmt.Fprintln(out, "done", p.Done) },
-		Waits:    func(holder store.Holder) { fmt.Fprintln(out, "waits", holder.PID) },
+		Holder: store.Holder{Command: "skiff start", PID: os.Getpid(), Since: time.Now()},
+		Waits:  func(holder store.Holder) { fmt.Fprintln(out, "waits", holder.PID) },
 	})
 	if err != nil {
 		return err
 	}
-	return d.Fetch(ctx, []v1.Descriptor{c.Blob})
+	return d.Fetch(ctx, []v1.Descriptor{c.Blob}, func(p Progress) { fmt.Fprintln(out, "done", p.Done) })
 }
 
 func (c child) text(t *testing.T) string {

@@ -145,7 +145,7 @@ func TestRegistry(t *testing.T) {
 				config.CAFile = caFile(t, h.Server)
 			}
 			d, waited := newTest(t, config)
-			if err := d.Fetch(t.Context(), blobs); err != nil {
+			if err := d.Fetch(t.Context(), blobs, nil); err != nil {
 				t.Fatal(err)
 			}
 			wantBlob(t, d, content)
@@ -180,7 +180,7 @@ func TestRegistryRedirects(t *testing.T) {
 		return true
 	}
 	d, _ := newTest(t, Config{Sources: []string{h.source()}})
-	if err := d.Fetch(t.Context(), []v1.Descriptor{descriptor(t, content)}); err != nil {
+	if err := d.Fetch(t.Context(), []v1.Descriptor{descriptor(t, content)}, nil); err != nil {
 		t.Fatal(err)
 	}
 	wantBlob(t, d, content)
@@ -210,17 +210,17 @@ func TestRegistryLogin(t *testing.T) {
 	blobs := denied.pushImage(t, content)
 	keys := &logins{}
 	d, _ := newTest(t, Config{Sources: []string{denied.source()}, CAFile: caFile(t, denied.Server), Keychain: keys})
-	if err := d.Fetch(t.Context(), blobs); err != nil || keys.asked != 1 {
+	if err := d.Fetch(t.Context(), blobs, nil); err != nil || keys.asked != 1 {
 		t.Errorf("where tokens are not enough: got error %v and %d questions to the keychain, want none and one", err, keys.asked)
 	}
 	d, _ = newTest(t, Config{Sources: []string{denied.source()}, CAFile: caFile(t, denied.Server)})
-	wantFailure(t, d.Fetch(t.Context(), blobs), fail.DownloadFailed, "answered 403 Forbidden: not for everybody, see https://hub.example/help. It wants a login")
+	wantFailure(t, d.Fetch(t.Context(), blobs, nil), fail.DownloadFailed, "answered 403 Forbidden: not for everybody, see https://hub.example/help. It wants a login")
 
 	h := newHub(t, true, true)
 	blobs = h.pushImage(t, content)
 	keys = &logins{}
 	d, _ = newTest(t, Config{Sources: []string{h.source()}, CAFile: caFile(t, h.Server), Keychain: keys})
-	if err := d.Fetch(t.Context(), blobs); err != nil {
+	if err := d.Fetch(t.Context(), blobs, nil); err != nil {
 		t.Fatal(err)
 	}
 	wantBlob(t, d, content)
@@ -229,22 +229,22 @@ func TestRegistryLogin(t *testing.T) {
 	}
 
 	d, _ = newTest(t, Config{Sources: []string{h.source()}, CAFile: caFile(t, h.Server)})
-	wantFailure(t, d.Fetch(t.Context(), blobs), fail.DownloadFailed, h.source()+" did not serve it: the registry answered 401 Unauthorized: who are you?. It wants a login")
+	wantFailure(t, d.Fetch(t.Context(), blobs, nil), fail.DownloadFailed, h.source()+" did not serve it: the registry answered 401 Unauthorized: who are you?. It wants a login")
 
 	public := newHub(t, true, false)
 	blobs = public.pushImage(t, content)
 	keys = &logins{}
 	d, _ = newTest(t, Config{Sources: []string{public.source()}, CAFile: caFile(t, public.Server), Keychain: keys})
-	if err := d.Fetch(t.Context(), blobs); err != nil || keys.asked != 0 {
+	if err := d.Fetch(t.Context(), blobs, nil); err != nil || keys.asked != 0 {
 		t.Errorf("of a public registry: got error %v and %d questions to the keychain, want none", err, keys.asked)
 	}
 	missing := descriptor(t, someBytes(7, 10))
-	wantFailure(t, d.Fetch(t.Context(), []v1.Descriptor{missing}), fail.DownloadFailed, "answered 404 Not Found: Unknown blob")
+	wantFailure(t, d.Fetch(t.Context(), []v1.Descriptor{missing}, nil), fail.DownloadFailed, "answered 404 Not Found: Unknown blob")
 
 	plain := newHub(t, false, true)
 	blobs = plain.pushImage(t, content)
 	d, _ = newTest(t, Config{Sources: []string{plain.source()}, Keychain: &logins{}})
-	wantFailure(t, d.Fetch(t.Context(), blobs), fail.DownloadFailed, "a login is sent over TLS only")
+	wantFailure(t, d.Fetch(t.Context(), blobs, nil), fail.DownloadFailed, "a login is sent over TLS only")
 	for _, one := range plain.requests() {
 		if strings.Contains(one.authorization, base64.StdEncoding.EncodeToString([]byte("user:"+secret))) {
 			t.Error("a login was sent without TLS")
@@ -273,6 +273,6 @@ func TestRegistryFaults(t *testing.T) {
 			t.Fatal(err)
 		}
 		d, _ := newTest(t, Config{Dir: filepath.Join(t.TempDir(), "images"), Sources: []string{"oci://" + at.Host + "/skiff"}})
-		wantFailure(t, d.Fetch(t.Context(), []v1.Descriptor{descriptor(t, content)}), fail.DownloadFailed, want)
+		wantFailure(t, d.Fetch(t.Context(), []v1.Descriptor{descriptor(t, content)}, nil), fail.DownloadFailed, want)
 	}
 }

@@ -128,7 +128,7 @@ func TestSlow(t *testing.T) {
 					t.Fatal(err)
 				}
 				began := time.Now()
-				err = d.Fetch(t.Context(), []v1.Descriptor{descriptor(t, content)})
+				err = d.Fetch(t.Context(), []v1.Descriptor{descriptor(t, content)}, nil)
 				took := time.Since(began)
 				if test.want != "" {
 					wantFailure(t, err, fail.DownloadFailed, test.want)
@@ -157,12 +157,12 @@ func TestSlowDisk(t *testing.T) {
 		serving := &http.Server{Handler: s.noting(func(w http.ResponseWriter, r *http.Request, _ int) { give(w, r, content, -1) }), ReadHeaderTimeout: time.Hour}
 		go func() { _ = serving.Serve(listener) }()
 		defer func() { _ = serving.Close() }()
-		slow := Config{Dir: dir, Sources: []string{"http://release.example"}, Progress: func(Progress) { time.Sleep(time.Minute) }}
-		d, err := newDownloader(slow, listener.dial)
+		d, err := newDownloader(Config{Dir: dir, Sources: []string{"http://release.example"}}, listener.dial)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := d.Fetch(t.Context(), []v1.Descriptor{descriptor(t, content)}); err != nil || s.spans() != "all" {
+		slow := func(Progress) { time.Sleep(time.Minute) }
+		if err := d.Fetch(t.Context(), []v1.Descriptor{descriptor(t, content)}, slow); err != nil || s.spans() != "all" {
 			t.Errorf("got error %v and the ranges %q, want one request", err, s.spans())
 		}
 	})
@@ -185,17 +185,17 @@ func TestCancelled(t *testing.T) {
 		<-r.Context().Done()
 	})
 	ctx, cancel := context.WithCancel(t.Context())
-	d, waited := newTest(t, Config{Sources: []string{s.source()}, Progress: func(p Progress) {
+	d, waited := newTest(t, Config{Sources: []string{s.source()}})
+	interrupt := func(p Progress) {
 		if p.Done == size/2 {
 			<-half
 			cancel()
 		}
-	}})
-	if err := d.Fetch(ctx, []v1.Descriptor{descriptor(t, content)}); err == nil || fail.Known(err) || ctx.Err() == nil || err.Error() != ctx.Err().Error() {
+	}
+	if err := d.Fetch(ctx, []v1.Descriptor{descriptor(t, content)}, interrupt); err == nil || fail.Known(err) || ctx.Err() == nil || err.Error() != ctx.Err().Error() {
 		t.Errorf("got error %v, want that of the context", err)
 	}
-	d.config.Progress = nil
-	if err := d.Fetch(t.Context(), []v1.Descriptor{descriptor(t, content)}); err != nil {
+	if err := d.Fetch(t.Context(), []v1.Descriptor{descriptor(t, content)}, nil); err != nil {
 		t.Fatal(err)
 	}
 	wantBlob(t, d, content)

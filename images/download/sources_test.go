@@ -98,7 +98,7 @@ func TestForms(t *testing.T) {
 	flatServer := files(flat)
 	for _, source := range []string{layout, "file://" + layout, flat, files(layout).source(), flatServer.source()} {
 		d, _ := newTest(t, Config{Sources: []string{filepath.Join(flat, "absent"), wrong, source}})
-		if err := d.Fetch(t.Context(), append(blobs, blobs...)); err != nil {
+		if err := d.Fetch(t.Context(), append(blobs, blobs...), nil); err != nil {
 			t.Errorf("%s: %v", source, err)
 			continue
 		}
@@ -123,7 +123,7 @@ func TestEveryMissIsListed(t *testing.T) {
 	absent, empty, wrong := filepath.Join(t.TempDir(), "absent"), t.TempDir(), t.TempDir()
 	write(t, filepath.Join(wrong, "sha256-"+descriptor(t, other).Digest.Encoded()), someBytes(3, size))
 	d, waited := newTest(t, Config{Sources: []string{absent, empty, wrong, portal.source(), "http://127.0.0.1:1/x?sig=" + secret, "oci://127.0.0.1:1/skiff", half.source()}})
-	err := d.Fetch(t.Context(), []v1.Descriptor{descriptor(t, one), descriptor(t, other)})
+	err := d.Fetch(t.Context(), []v1.Descriptor{descriptor(t, one), descriptor(t, other)}, nil)
 	wantFailure(t, err, fail.DownloadFailed, "download "+descriptor(t, other).Digest.String()+": no place served it\n")
 	lines := strings.Split(err.Error(), "\n")[1:]
 	wants := []string{
@@ -148,7 +148,7 @@ func TestEveryMissIsListed(t *testing.T) {
 	}
 
 	d, _ = newTest(t, Config{})
-	wantFailure(t, d.Fetch(t.Context(), []v1.Descriptor{descriptor(t, one)}), fail.DownloadFailed, "no place to download from is configured")
+	wantFailure(t, d.Fetch(t.Context(), []v1.Descriptor{descriptor(t, one)}, nil), fail.DownloadFailed, "no place to download from is configured")
 }
 
 // TestOffline asks nothing over the network, and reads folders.
@@ -164,14 +164,14 @@ func TestOffline(t *testing.T) {
 		Offline: true, Sources: []string{s.source(), registry, folder},
 		Env: func(string) string { return proxy.URL },
 	})
-	err := d.Fetch(t.Context(), []v1.Descriptor{blob})
+	err := d.Fetch(t.Context(), []v1.Descriptor{blob}, nil)
 	for _, want := range []string{s.URL + "/release was not asked, as --offline or SKIFF_OFFLINE forbids the network", registry + " was not asked", folder + " does not have it"} {
 		wantFailure(t, err, fail.Offline, want)
 	}
 	_, err = d.Newest(t.Context(), Trust{Seen: filepath.Join(t.TempDir(), "serial")})
 	wantFailure(t, err, fail.Offline, registry+" was not asked")
 	write(t, filepath.Join(folder, "sha256-"+blob.Digest.Encoded()), content)
-	if err := d.Fetch(t.Context(), []v1.Descriptor{blob}); err != nil {
+	if err := d.Fetch(t.Context(), []v1.Descriptor{blob}, nil); err != nil {
 		t.Error(err)
 	}
 	wantBlob(t, d, content)
@@ -221,7 +221,7 @@ func TestDamaged(t *testing.T) {
 			s := newServer(t, good(content))
 			d, _ := newTest(t, Config{Sources: []string{s.source()}})
 			test.prepare(t, d.Path(blob.Digest), partPath(d.partials(), blob))
-			if err := d.Fetch(t.Context(), []v1.Descriptor{blob}); err != nil {
+			if err := d.Fetch(t.Context(), []v1.Descriptor{blob}, nil); err != nil {
 				t.Fatal(err)
 			}
 			wantBlob(t, d, content)
@@ -242,14 +242,14 @@ func TestProgress(t *testing.T) {
 	contents := [][]byte{someBytes(1, size), someBytes(2, size), someBytes(3, size)}
 	s := newServer(t, good(contents...))
 	var all []Progress
-	d, _ := newTest(t, Config{Sources: []string{s.source()}, Progress: func(p Progress) { all = append(all, p) }})
+	d, _ := newTest(t, Config{Sources: []string{s.source()}})
 	var blobs []v1.Descriptor
 	for _, content := range contents {
 		blobs = append(blobs, descriptor(t, content))
 	}
 	write(t, d.Path(blobs[0].Digest), contents[0])
 	write(t, partPath(d.partials(), blobs[1]), contents[1][:1000])
-	if err := d.Fetch(t.Context(), blobs); err != nil {
+	if err := d.Fetch(t.Context(), blobs, func(p Progress) { all = append(all, p) }); err != nil {
 		t.Fatal(err)
 	}
 	want := Progress{Done: 3 * size, Total: 3 * size, Fetched: 2*size - 1000}
@@ -273,6 +273,6 @@ func TestImpossibleDescriptors(t *testing.T) {
 		{Digest: "sha256:../../x"}, {Digest: digest.SHA512.FromString("")}, {}, {Digest: good[:70]}, {Digest: "sha256:" + digest.Digest(strings.ToUpper(good.Encoded()))},
 		{Digest: good, Size: -1},
 	} {
-		wantFailure(t, d.Fetch(t.Context(), []v1.Descriptor{blob}), fail.ChecksumMismatch, "cannot be")
+		wantFailure(t, d.Fetch(t.Context(), []v1.Descriptor{blob}, nil), fail.ChecksumMismatch, "cannot be")
 	}
 }

@@ -50,11 +50,11 @@ func TestUnknownCA(t *testing.T) {
 	s := newTLS(t, content)
 	d, _ := newTest(t, Config{Sources: []string{s.source()}})
 	blobs := []v1.Descriptor{descriptor(t, content)}
-	wantFailure(t, d.Fetch(t.Context(), append(blobs, descriptor(t, other))), fail.DownloadFailed, `certificate that this computer does not trust (issued by "O=Acme Co")`)
-	wantFailure(t, d.Fetch(t.Context(), blobs), fail.DownloadFailed, "set ca-file")
+	wantFailure(t, d.Fetch(t.Context(), append(blobs, descriptor(t, other)), nil), fail.DownloadFailed, `certificate that this computer does not trust (issued by "O=Acme Co")`)
+	wantFailure(t, d.Fetch(t.Context(), blobs, nil), fail.DownloadFailed, "set ca-file")
 
 	d, _ = newTest(t, Config{Sources: []string{s.source()}, CAFile: caFile(t, s.Server)})
-	if err := d.Fetch(t.Context(), blobs); err != nil {
+	if err := d.Fetch(t.Context(), blobs, nil); err != nil {
 		t.Fatal(err)
 	}
 	wantBlob(t, d, content)
@@ -169,7 +169,7 @@ func TestProxy(t *testing.T) {
 			}
 			waited := &pauses{}
 			d.clock.pause = waited.pause
-			err = d.Fetch(t.Context(), []v1.Descriptor{descriptor(t, content)})
+			err = d.Fetch(t.Context(), []v1.Descriptor{descriptor(t, content)}, nil)
 			if test.want != "" {
 				wantFailure(t, err, fail.DownloadFailed, test.want)
 			} else if err != nil {
