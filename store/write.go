@@ -57,8 +57,8 @@ func full(op string, err error) error {
 // Folder makes a private folder (mode 0700) and the missing ones above it.
 func Folder(path string) error { return NoSpace("make folder "+path, os.MkdirAll(path, 0o700)) }
 
-// Move gives a folder another name, in one step, and returns once that is on the disk: after a loss of power it does not
-// have the old name again. What has the new name may be an empty folder, and nothing else.
+// Move gives a folder or a file another name, in one step, and returns once that is on the disk: after a loss of power it does not
+// have the old name again. What has the new name may be an empty folder, for a file another file, and nothing else.
 func Move(from, to string) error {
 	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
 		return NoSpace("move "+from, err)

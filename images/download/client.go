@@ -197,8 +197,9 @@ func accepted(answer *http.Response, asked *url.URL, length int64) (io.ReadClose
 	}
 	if answer.StatusCode != http.StatusOK && answer.StatusCode != http.StatusPartialContent {
 		problem := status(answer.StatusCode, answer.Header, who, says(answer))
-		if who != "" && answer.StatusCode < 500 {
-			problem.again = true // where a redirect leads to may have expired
+		switch answer.StatusCode {
+		case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusGone:
+			problem.again = who != "" // stores answer so to a link that has expired
 		}
 		return nil, problem
 	}

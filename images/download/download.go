@@ -38,7 +38,7 @@ type Config struct {
 	Keychain authn.Keychain      // logins for registries that want one, sent over TLS only; nil: none
 	Holder   store.Holder        // who this process is, for others that wait for it
 
-	// Waits is told who downloads a blob that is waited for; may be nil.
+	// Waits is told who downloads a blob that is waited for, and again when that becomes known or another; may be nil.
 	Waits func(store.Holder)
 }
 

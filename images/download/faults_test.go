@@ -327,7 +327,25 @@ func TestExpiringRedirect(t *testing.T) {
 	})
 	d, _ = newTest(t, Config{Sources: []string{gone.source()}})
 	err := d.Fetch(t.Context(), []v1.Descriptor{descriptor(t, content)}, nil)
+	if n := len(gone.requests()); n < tries {
+		t.Errorf("the release was asked %d times, want %d times for a new link", n, tries)
+	}
 	wantFailure(t, err, fail.DownloadFailed, strings.TrimPrefix(storage.URL, "http://")+" answered 403 Forbidden")
+}
+
+// TestRedirectToNothing: what is not there after a redirect does not come by asking again.
+func TestRedirectToNothing(t *testing.T) {
+	t.Parallel()
+	storage := newServer(t, func(w http.ResponseWriter, r *http.Request, _ int) { http.NotFound(w, r) })
+	release := newServer(t, func(w http.ResponseWriter, r *http.Request, _ int) {
+		http.Redirect(w, r, storage.URL+r.URL.Path, http.StatusMovedPermanently)
+	})
+	d, waited := newTest(t, Config{Sources: []string{release.source()}})
+	err := d.Fetch(t.Context(), []v1.Descriptor{descriptor(t, someBytes(1, size))}, nil)
+	wantFailure(t, err, fail.DownloadFailed, strings.TrimPrefix(storage.URL, "http://")+" answered 404 Not Found. It does not have this release")
+	if len(waited.all) > 0 {
+		t.Errorf("got the waits %v, want none", waited.all)
+	}
 }
 
 // TestRedirectToHTTP: TLS is not given up on the way.

@@ -35,7 +35,7 @@ func someBytes(seed uint64, n int) []byte {
 	return content
 }
 
-func descriptor(t *testing.T, content []byte) v1.Descriptor {
+func descriptor(t testing.TB, content []byte) v1.Descriptor {
 	t.Helper()
 	return v1.Descriptor{Digest: digest.FromBytes(content), Size: int64(len(content))}
 }

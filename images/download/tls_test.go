@@ -22,7 +22,7 @@ import (
 )
 
 // caFile is a file with the certificate of a TLS server.
-func caFile(t *testing.T, server *httptest.Server) string {
+func caFile(t testing.TB, server *httptest.Server) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "ca.pem")
 	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
@@ -32,7 +32,7 @@ func caFile(t *testing.T, server *httptest.Server) string {
 	return path
 }
 
-func newTLS(t *testing.T, content []byte) *server {
+func newTLS(t testing.TB, content []byte) *server {
 	t.Helper()
 	s := &server{}
 	s.Server = httptest.NewUnstartedServer(s.noting(func(w http.ResponseWriter, r *http.Request, _ int) { give(w, r, content, -1) }))
