@@ -107,12 +107,15 @@ func (p *proxy) tunnel(ctx context.Context, w http.ResponseWriter, to string) {
 		return
 	}
 	defer func() { _ = upstream.Close() }()
-	w.WriteHeader(http.StatusOK)
 	client, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		return
 	}
 	defer func() { _ = client.Close() }()
+	// Only now, as the server would read what the client says next.
+	if _, err := io.WriteString(client, "HTTP/1.1 200 OK\r\n\r\n"); err != nil {
+		return
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
