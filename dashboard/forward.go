@@ -162,7 +162,7 @@ func (f *forwards) begin(ctx context.Context, asked Forward) (Forward, error) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		one.Status = "Stopped"
-		if err != nil && within.Err() == nil {
+		if err != nil { // it was not stopped
 			one.Error = err.Error()
 		}
 	})
