@@ -88,6 +88,44 @@ func controls(t *testing.T, s *served, api *fakeAPI) http.Handler {
 		pods, _ := strconv.Atoi(r.FormValue("pods"))
 		api.fill(pods)
 	})
+	// It answers when each watch that has begun by now has ended, where it does not say how long it lasts; with how many have begun.
+	mux.HandleFunc("/request-timeout", func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case <-time.After(2 * minRequestTimeout):
+		case <-r.Context().Done():
+		}
+		api.mu.Lock()
+		defer api.mu.Unlock()
+		fmt.Fprint(w, api.watches[r.FormValue("path")])
+	})
+	mux.HandleFunc("/measure", func(_ http.ResponseWriter, r *http.Request) {
+		api.mu.Lock()
+		defer api.mu.Unlock()
+		api.measures = r.FormValue("how")
+	})
+	mux.HandleFunc("/catalog", func(_ http.ResponseWriter, r *http.Request) {
+		s.clusters.mu.Lock()
+		defer s.clusters.mu.Unlock()
+		s.clusters.addons = append(s.clusters.addons, cluster.AddonStatus{Name: r.FormValue("name"), Description: "An addon of the test", Profile: "dev"})
+	})
+	// What changes the cluster takes from one to the other.
+	mux.HandleFunc("/hold", func(http.ResponseWriter, *http.Request) {
+		s.clusters.mu.Lock()
+		defer s.clusters.mu.Unlock()
+		s.clusters.hold = make(chan struct{})
+	})
+	mux.HandleFunc("/release", func(http.ResponseWriter, *http.Request) {
+		s.clusters.mu.Lock()
+		defer s.clusters.mu.Unlock()
+		close(s.clusters.hold)
+		s.clusters.hold = nil
+	})
+	mux.HandleFunc("/print", func(w http.ResponseWriter, r *http.Request) {
+		bytes, _ := strconv.Atoi(r.FormValue("bytes"))
+		api.print(bytes / logLineSize)
+		lines, _ := api.printed()
+		fmt.Fprint(w, lines)
+	})
 	// It changes Pods so many times a second, for so many seconds; the last change says so in a label.
 	mux.HandleFunc("/storm", func(_ http.ResponseWriter, r *http.Request) {
 		rate, _ := strconv.Atoi(r.FormValue("rate"))

@@ -15,6 +15,8 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -36,6 +38,7 @@ type fakeClusters struct {
 	kubeconfig string
 	calls      []string
 	hold       chan struct{} // when not nil, changes take until it is closed
+	addons     []cluster.AddonStatus
 }
 
 func (f *fakeClusters) call(ctx context.Context, what string, sink cluster.Sink) error {
@@ -83,11 +86,21 @@ func (f *fakeClusters) Kubectl(context.Context, string) (tool, kubeconfig string
 }
 
 func (f *fakeClusters) Addons(context.Context, string) ([]cluster.AddonStatus, error) {
-	return []cluster.AddonStatus{{Name: "ingress", Description: "Traefik", Profile: "dev", Enabled: true}}, f.err
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.addons), f.err
 }
 
 func (f *fakeClusters) EnableAddon(ctx context.Context, _, name string, sink cluster.Sink) error {
-	return f.call(ctx, "enable "+name, sink)
+	if err := f.call(ctx, "enable "+name, sink); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i, one := range f.addons {
+		f.addons[i].Enabled = one.Enabled || one.Name == name
+	}
+	return nil
 }
 
 func (f *fakeClusters) DisableAddon(ctx context.Context, _, name string, sink cluster.Sink) error {
@@ -130,7 +143,8 @@ func serve(t *testing.T, api *httptest.Server, edit ...func(*Options)) *served {
 		t.Fatal(err)
 	}
 	address := listener.Addr().(*net.TCPAddr)
-	clusters := &fakeClusters{status: cluster.Status{Host: cluster.Running, APIServer: cluster.Running}}
+	clusters := &fakeClusters{status: cluster.Status{Host: cluster.Running, APIServer: cluster.Running},
+		addons: []cluster.AddonStatus{{Name: "ingress", Description: "Traefik", Profile: "dev", Enabled: true}}}
 	options := Options{Profile: "dev", Version: "v1.2.3", Port: address.Port, Clusters: clusters, Kubeconfig: filepath.Join(t.TempDir(), "kubeconfig"),
 		Start:  func(ctx context.Context, sink cluster.Sink) error { return clusters.call(ctx, "start", sink) },
 		Assets: fstest.MapFS{"index.html.gz": {Data: zipped(t, "<title>skiff</title>")}, "static/a-1.js.gz": {Data: zipped(t, "let a")}}}
@@ -415,6 +429,42 @@ func TestWatchesLast(t *testing.T) {
 		got, _ := s.seen(t, "/clusters/dev/"+path, nil)
 		if have := strings.Join(got.Query["timeoutSeconds"], ","); have != want {
 			t.Errorf("%s: got timeoutSeconds=%s, want %s", path, have, want)
+		}
+	}
+}
+
+// TestWatchesOutliveTheServersTimeout: an API server ends a watch after its --min-request-timeout, unless the watch asks for
+// longer (k8s.io/apiserver, pkg/endpoints/handlers/get.go). What happens after that time still arrives.
+func TestWatchesOutliveTheServersTimeout(t *testing.T) {
+	t.Parallel()
+	const minRequestTimeout = 1800 // seconds
+	passed, added, watching := make(chan struct{}), make(chan struct{}), make(chan struct{}, 2)
+	api := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusOK)
+		_ = http.NewResponseController(w).Flush()
+		watching <- struct{}{}
+		<-passed
+		if asked, _ := strconv.Atoi(r.FormValue("timeoutSeconds")); asked <= minRequestTimeout {
+			return
+		}
+		<-added
+		_, _ = io.WriteString(w, r.URL.Path)
+	}))
+	api.EnableHTTP2 = true
+	api.StartTLS()
+	t.Cleanup(api.Close)
+	s := serve(t, api)
+	watches := []string{"/api/v1/pods", "/apis/apps/v1/deployments"}
+	var bodies []io.Reader
+	for _, path := range watches {
+		bodies = append(bodies, s.do(t, "GET", "/clusters/dev"+path+"?watch=1&resourceVersion=1", "", nil).Body)
+		<-watching
+	}
+	close(passed)
+	close(added)
+	for i, path := range watches {
+		if got, err := io.ReadAll(bodies[i]); err != nil || string(got) != path {
+			t.Errorf("watch of %s after the server's timeout: got %q and %v, want what was added", path, got, err)
 		}
 	}
 }

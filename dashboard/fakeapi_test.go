@@ -3,6 +3,7 @@
 package dashboard
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -34,6 +35,10 @@ type fakeAPI struct {
 	watchers map[chan []byte]string       // what happens to objects of that path
 	past     []happened                   // everything that has happened, for watches that begin at a version
 	denied   map[string]bool              // resources that may not be listed
+	measures string                       // what becomes of a question for metrics: "" when there is no metrics-server, "no answer", "nothing yet" or "yes"
+	watches  map[string]int               // how many have begun, by path
+	logLines int                          // that the log of each pod has
+	logMore  chan struct{}                // closed when there are more
 }
 
 type happened struct {
@@ -57,7 +62,8 @@ func resources() map[string]string {
 
 func newFakeAPI(t *testing.T) *fakeAPI {
 	t.Helper()
-	f := &fakeAPI{t: t, version: 1000, objects: map[string]map[string]object{}, watchers: map[chan []byte]string{}, denied: map[string]bool{}}
+	f := &fakeAPI{t: t, version: 1000, objects: map[string]map[string]object{}, watchers: map[chan []byte]string{}, denied: map[string]bool{}, watches: map[string]int{},
+		logLines: 20, logMore: make(chan struct{})}
 	for path := range resources() {
 		f.objects[path] = map[string]object{}
 	}
@@ -142,6 +148,8 @@ func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = json.NewDecoder(r.Body).Decode(&review)
 		review["status"] = object{"allowed": true, "resourceRules": []any{}, "nonResourceRules": []any{}, "incomplete": false, "userInfo": object{"username": "kubernetes-admin"}}
 		answer(w, 201, review)
+	case path == "apis/metrics.k8s.io" || strings.HasPrefix(path, "apis/metrics.k8s.io/"):
+		f.measure(w, r, strings.Split(path, "/")[1:])
 	case f.discovery(w, path):
 	default:
 		f.resource(w, r, path)
@@ -200,7 +208,7 @@ func (f *fakeAPI) resource(w http.ResponseWriter, r *http.Request, path string) 
 	case len(rest) == 1:
 		f.list(w, r, list, namespace)
 	case len(rest) > 2 && rest[2] == "log":
-		f.log(w, r, rest[1])
+		f.log(w, r)
 	default:
 		f.one(w, r, list, namespace+"/"+rest[1], rest[2:])
 	}
@@ -238,6 +246,10 @@ func selected(o object, selector string) bool {
 	return true
 }
 
+// minRequestTimeout is when a watch ends that does not say how long it lasts: for the API server half an hour, or up to twice as
+// much.
+const minRequestTimeout = time.Second
+
 func (f *fakeAPI) watch(w http.ResponseWriter, r *http.Request, list, namespace string) {
 	if r.Header.Get("Origin") == "" { // as golang.org/x/net/websocket does, which the API server uses for watches
 		http.Error(w, "null origin", http.StatusForbidden)
@@ -259,7 +271,14 @@ func (f *fakeAPI) watch(w http.ResponseWriter, r *http.Request, list, namespace 
 		}
 	}
 	f.watchers[events] = list
+	f.watches[list]++
 	f.mu.Unlock()
+	lasts := minRequestTimeout
+	if seconds, err := strconv.Atoi(r.URL.Query().Get("timeoutSeconds")); err == nil {
+		lasts = time.Duration(seconds) * time.Second
+	}
+	end := time.NewTimer(lasts)
+	defer end.Stop()
 	defer func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
@@ -278,6 +297,8 @@ func (f *fakeAPI) watch(w http.ResponseWriter, r *http.Request, list, namespace 
 		select {
 		case <-gone:
 			return
+		case <-end.C:
+			return
 		case event, ok := <-events:
 			if !ok {
 				return
@@ -292,10 +313,111 @@ func (f *fakeAPI) watch(w http.ResponseWriter, r *http.Request, list, namespace 
 	}
 }
 
-func (f *fakeAPI) log(w http.ResponseWriter, r *http.Request, pod string) {
-	for i := range 20 {
-		fmt.Fprintf(w, "2031-05-04T12:00:%02dZ line %d of %s\n", i, i, pod)
+// measure answers as metrics-server does; path is what follows apis.
+func (f *fakeAPI) measure(w http.ResponseWriter, r *http.Request, path []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case f.measures == "":
+		http.NotFound(w, r)
+		return
+	case f.measures == "no answer":
+		http.Error(w, "service unavailable", http.StatusServiceUnavailable) // as of an APIService whose pod does not run
+		return
+	case len(path) == 1:
+		answer(w, 200, object{"kind": "APIGroup", "apiVersion": "v1", "name": "metrics.k8s.io", "versions": []object{{"groupVersion": "metrics.k8s.io/v1beta1", "version": "v1beta1"}}})
+		return
 	}
+	items := []object{}
+	resource := path[len(path)-1]
+	for key := range f.objects["api/v1/"+resource] {
+		namespace, name, _ := strings.Cut(key, "/")
+		one := object{"metadata": object{"name": name}, "timestamp": "2031-05-04T12:00:00Z", "window": "15s"}
+		usage := object{"cpu": "250m", "memory": "128Mi"}
+		switch resource {
+		case "nodes":
+			one["usage"] = object{"cpu": "500m", "memory": "1Gi"}
+		default:
+			one["metadata"].(object)["namespace"], one["containers"] = namespace, []object{{"name": "main", "usage": usage}}
+		}
+		if f.measures == "yes" && (len(path) < 5 || path[3] == namespace) {
+			items = append(items, one)
+		}
+	}
+	kind := map[string]string{"nodes": "NodeMetricsList", "pods": "PodMetricsList"}[resource]
+	answer(w, 200, object{"kind": kind, "apiVersion": "metrics.k8s.io/v1beta1", "metadata": object{}, "items": items})
+}
+
+// logLine is a line of a log: each has its number and the same length, logLineSize bytes.
+func logLine(i int) string {
+	return fmt.Sprintf("2031-05-04T12:00:00Z line %09d %s\n", i, strings.Repeat("x", logLineSize-37))
+}
+
+const logLineSize = 128
+
+// log answers with the log of a pod, which has as many lines as print has made: over a WebSocket, in messages of at most 2048
+// bytes that end anywhere, as the API server sends them (k8s.io/apimachinery, pkg/util/httpstream/wsstream, Reader).
+func (f *fakeAPI) log(w http.ResponseWriter, r *http.Request) {
+	upgrader := websocket.Upgrader{Subprotocols: []string{"base64.binary.k8s.io"}, CheckOrigin: func(*http.Request) bool { return true }}
+	conn, err := upgrader.Upgrade(w, r, nil)
+	if err != nil {
+		return
+	}
+	defer func() { _ = conn.Close() }()
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		for {
+			if _, _, err := conn.ReadMessage(); err != nil {
+				return
+			}
+		}
+	}()
+	last, more := f.printed()
+	first := 0
+	if tail, err := strconv.Atoi(r.FormValue("tailLines")); err == nil {
+		first = max(0, last-tail)
+	}
+	var ready []byte
+	for i := first; ; {
+		for ; i < last && len(ready) < 1<<20; i++ {
+			ready = append(ready, logLine(i)...)
+		}
+		for ; len(ready) >= 2048 || i == last && len(ready) > 0; ready = ready[min(2048, len(ready)):] {
+			message := base64.StdEncoding.EncodeToString(ready[:min(2048, len(ready))])
+			if conn.WriteMessage(websocket.TextMessage, []byte(message)) != nil {
+				return
+			}
+		}
+		if i < last {
+			continue
+		}
+		if r.FormValue("follow") != "true" {
+			return
+		}
+		select {
+		case <-gone:
+			return
+		case <-more:
+			last, more = f.printed()
+		}
+	}
+}
+
+// printed returns how many lines the log of each pod has, and a channel that is closed when there are more.
+func (f *fakeAPI) printed() (int, <-chan struct{}) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.logLines, f.logMore
+}
+
+// print adds lines to the log of each pod.
+func (f *fakeAPI) print(lines int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.logLines += lines
+	close(f.logMore)
+	f.logMore = make(chan struct{})
 }
 
 // one gets, changes or deletes an object; sub is what follows its name.

@@ -15,6 +15,13 @@ await inBrowser(async page => {
   await control('add-pod?name=added');
   await page.getByRole('link', { name: 'added', exact: true }).waitFor();
 
+  // They do so when the API server would have ended the watch of a client that does not say how long it wants one. A page that is
+  // drawn again would be right, too, but lose what somebody does in it.
+  const watches = await control('request-timeout?path=api/v1/pods');
+  await control('add-pod?name=later');
+  await page.getByRole('link', { name: 'later', exact: true }).waitFor();
+  assert.equal(await control('request-timeout?path=api/v1/pods'), watches, 'no watch of Pods has begun again');
+
   // The API server is killed while an editor is open: a banner within two seconds, and what was typed stays.
   await page.goto(new URL('/c/dev/configmaps/default/settings', page.url()).href);
   await page.getByRole('button', { name: 'Edit' }).click();
