@@ -469,6 +469,34 @@ func TestWatchesOutliveTheServersTimeout(t *testing.T) {
 	}
 }
 
+// TestLogsAreBounded: a log may have gigabytes, and the page keeps the last lines of it.
+func TestLogsAreBounded(t *testing.T) {
+	t.Parallel()
+	s := serve(t, apiServer(t))
+	for path, want := range map[string]string{
+		"api/v1/namespaces/d/pods/web/log?follow=true":                     "10000",
+		"api/v1/namespaces/d/pods/web/log?follow=true&tailLines=100":       "100",
+		"api/v1/namespaces/d/pods/web/log?tailLines=0":                     "0",
+		"api/v1/namespaces/d/pods/web/log?tailLines=-1":                    "10000",
+		"api/v1/namespaces/d/pods/web/log?tailLines=10001":                 "10000",
+		"api/v1/namespaces/d/pods/web/log?tailLines=x":                     "10000",
+		"api/v1/namespaces/d/pods/log?container=web":                       "",
+		"api/v1/namespaces/log/pods":                                       "",
+		"apis/apps/v1/namespaces/d/deployments/log?tailLines=untouched":    "untouched",
+		"apis/example.com/v1/namespaces/d/widgets/w/log?tailLines=20000":   "20000",
+		"api/v1/namespaces/d/pods/web/log?tailLines=20000&follow=false":    "10000",
+		"api/v1/namespaces/d/pods/web/log?limitBytes=5&sinceTime=2031&a=b": "10000",
+	} {
+		got, _ := s.seen(t, "/clusters/dev/"+path, nil)
+		if have := strings.Join(got.Query["tailLines"], ","); have != want {
+			t.Errorf("%s: got tailLines=%s, want %s", path, have, want)
+		}
+		if strings.Contains(path, "a=b") && (got.Query["limitBytes"][0] != "5" || got.Query["sinceTime"][0] != "2031") {
+			t.Errorf("%s: got %v, want the rest of the query as it was", path, got.Query)
+		}
+	}
+}
+
 func TestWebSocket(t *testing.T) {
 	t.Parallel()
 	api := apiServer(t)

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -91,6 +92,7 @@ func (s *Server) api(apis *transports) http.Handler {
 					p.Out.Header.Set("Origin", server.Scheme+"://"+server.Host)
 				}
 				keepWatching(p.Out.URL)
+				tailLogs(p.Out.URL)
 			},
 			Transport:      trip,
 			FlushInterval:  -1, // a watch is a response without an end
@@ -129,6 +131,24 @@ func keepWatching(u *url.URL) {
 		return
 	}
 	query.Set("timeoutSeconds", watchSeconds)
+	u.RawQuery = query.Encode()
+}
+
+// maxLogLines is how many lines of a log the page gets that are there already, and as many as it keeps (web/src/logs.ts).
+const maxLogLines = 10000
+
+// tailLogs bounds the log of a container to its last lines, however many the page asks for. A log that is followed has no other
+// bound: limitBytes would end it.
+func tailLogs(u *url.URL) {
+	parts := strings.Split(strings.Trim(u.Path, "/"), "/")
+	if len(parts) < 4 || parts[len(parts)-1] != "log" || parts[len(parts)-3] != "pods" {
+		return
+	}
+	query := u.Query()
+	if lines, err := strconv.Atoi(query.Get("tailLines")); err == nil && lines >= 0 && lines <= maxLogLines {
+		return
+	}
+	query.Set("tailLines", strconv.Itoa(maxLogLines))
 	u.RawQuery = query.Encode()
 }
 

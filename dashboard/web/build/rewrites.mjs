@@ -29,6 +29,119 @@ function replace(file, why, from, to, times = 1) {
   };
 }
 
+/** Puts a text in the place of what lies from one text up to another; the first must be there once. */
+function between(file, why, from, upTo, text) {
+  return {
+    file,
+    why,
+    change(code) {
+      const start = code.indexOf(from);
+      const end = code.indexOf(upTo, start);
+      return start >= 0 && end >= 0 && code.indexOf(from, start + 1) < 0 ? code.slice(0, start) + text + code.slice(end) : undefined;
+    },
+  };
+}
+
+const bounded = 'what the page keeps of a log is bounded, and follows the terminal; see src/logs.ts';
+
+function logsFrom(file, names) {
+  return { file, why: bounded, change: code => `import { ${names} } from '/src/logs.ts';\n${code}` };
+}
+
+const choiceOfAll = '_jsx(MenuItem, { value: -1, children: "All" })';
+const choiceOfMost = '_jsx(MenuItem, { value: maxLines, children: maxLines })';
+
+const logs = [
+  logsFrom('lib/k8s/pod.js', 'Tail'),
+  replace('lib/k8s/pod.js', bounded, 'formatJsonValues = false, onReconnectStop, }', 'formatJsonValues = false, onReconnectStop, share, }'),
+  replace('lib/k8s/pod.js', bounded, '        let logs = [];\n        let hasJsonLogs = false;\n', ''),
+  between(
+    'lib/k8s/pod.js',
+    bounded,
+    '        function onResults(item) {',
+    '        const { cancel } = stream(',
+    `        const tail = new Tail(onLogs, (line, isJson) => (isJson && prettifyLogs ? prettifyLogLine(line) : line), share);
+        const onResults = item => tail.add(item);
+`
+  ),
+  between('lib/k8s/pod.js', bounded, '                logs = [];\n                hasJsonLogs = false;', '            },\n            /**', '                tail.clear();\n'),
+  replace('lib/k8s/pod.js', bounded, '            failCb: () => {\n', '            failCb: () => {\n                tail.finish();\n'),
+  replace(
+    'lib/k8s/pod.js',
+    bounded,
+    '        return cancel;\n    }\n    attach(',
+    '        return () => {\n            cancel();\n            tail.close();\n        };\n    }\n    attach('
+  ),
+
+  logsFrom('components/pod/Details.js', 'maxLines, showNew'),
+  replace('components/pod/Details.js', bounded, choiceOfAll, choiceOfMost),
+  between(
+    'components/pod/Details.js',
+    bounded,
+    '    function setLogsDebounced(',
+    '        // If we stopped following the logs',
+    `    function showLogs(shown) {
+        const { logs: logLines, hasJsonLogs } = shown;
+        setHasJsonLogs(hasJsonLogs);
+        showNew(xtermRef.current, shown, lines => filterLogsBySeverity(prettifyLogs && hasJsonLogs ? lines.map(colorizePrettifiedLog) : lines, selectedSeveritiesRef.current));
+        setLogs({ logs: logLines, lastLineShown: logLines.length - 1 });
+`
+  ),
+  replace('components/pod/Details.js', bounded, '    const options = { leading: true, trailing: true, maxWait: 1000 };\n', ''),
+  replace('components/pod/Details.js', bounded, '    const debouncedSetState = _.debounce(setLogsDebounced, 500, options);\n', ''),
+  replace('components/pod/Details.js', bounded, 'getLogs(container, debouncedSetState, {', 'getLogs(container, showLogs, {', 2),
+
+  logsFrom('components/common/Resource/LogsButton.js', 'maxLines, merged, paced, showAll, showNew'),
+  replace('components/common/Resource/LogsButton.js', bounded, choiceOfAll, choiceOfMost),
+  between(
+    'components/common/Resource/LogsButton.js',
+    bounded,
+    '        const allLogs = [];',
+    '        // Store RAW logs in state for downloads',
+    `        const allLogs = merged(logsData);
+        showAll(xtermRef.current, filterLogsBySeverity(allLogs, selectedSeverities));
+`
+  ),
+  replace(
+    'components/common/Resource/LogsButton.js',
+    'a pod that prints all the time would put off for ever what waits for a pause',
+    '        const cleanups = [];\n',
+    '        const together = {};\n        const told = paced(() => setAllPodLogs({ ...together }));\n        const cleanups = [told.cancel];\n'
+  ),
+  between(
+    'components/common/Resource/LogsButton.js',
+    'as above',
+    '            processLogsTimerRef.current = setTimeout(() => {',
+    '        }\n        return () => {\n            if (processLogsTimerRef.current)',
+    '            processedLogsRef.current = allPodLogs;\n            processAllLogs(allPodLogs);\n'
+  ),
+  between(
+    'components/common/Resource/LogsButton.js',
+    bounded,
+    '                const podName = pod.getName();',
+    '            }, {\n                tailLines: lines,',
+    '                together[pod.getName()] = newLogs;\n                told.soon();\n'
+  ),
+  replace(
+    'components/common/Resource/LogsButton.js',
+    bounded,
+    '            }, {\n                tailLines: lines,\n',
+    '            }, {\n                tailLines: lines,\n                share: pods.length,\n'
+  ),
+  between(
+    'components/common/Resource/LogsButton.js',
+    bounded,
+    '                let lastLogLength = 0;',
+    '                }, {\n                    tailLines: lines,',
+    `                cleanup = pod.getLogs(selectedContainer, shown => {
+                    if (!isSubscribed)
+                        return;
+                    showNew(xtermRef.current, shown, lines => filterLogsBySeverity(lines, selectedSeveritiesRef.current));
+                    setLogs({ logs: shown.logs, lastLineShown: shown.logs.length - 1 });
+`
+  ),
+];
+
 /** A module of the package that is ours instead. */
 function instead(file, why, ours) {
   return { file, why, change: () => `export * from ${JSON.stringify(ours)};\nexport { default } from ${JSON.stringify(ours)};\n` };
@@ -44,16 +157,7 @@ export const changes = [
     "import { isElectron } from '../../../helpers/isElectron';",
     'const isElectron = () => true;'
   ),
-  replace(
-    'lib/k8s/pod.js',
-    'a log is kept in memory as long as it is followed: its last two million characters are enough',
-    'logs.push(processedLog);',
-    `logs.push(processedLog);
-            logs.size = (logs.size ?? 0) + processedLog.length;
-            if (logs.size > 2000000) {
-                while (logs.size > 1000000 && logs.length > 1) logs.size -= logs.shift().length;
-            }`
-  ),
+  ...logs,
   replace(
     'components/Sidebar/useSidebarItems.js',
     'there are no plugins',

@@ -1,9 +1,10 @@
 // A cluster that is large and busy: 5,000 Pods, and 200 changes a second.
 import assert from 'node:assert/strict';
+import { memory, renderers } from './memory.mjs';
 import { control, inBrowser, within } from './page.mjs';
 
 await control('fill?pods=5000');
-await inBrowser(async page => {
+await inBrowser(async (page, context) => {
   await page.getByRole('navigation', { name: 'Navigation' }).waitFor();
   const pods = page.getByRole('link', { name: /^web-\d{4}$/ }).first();
   const address = new URL('/c/dev/pods', page.url()).href;
@@ -17,7 +18,8 @@ await inBrowser(async page => {
   await page.getByRole('navigation').getByText('Pods', { exact: true }).click();
   await pods.waitFor();
   const warm = Math.round(performance.now() - began);
-  console.log(`5,000 Pods: ${cold} ms cold, ${warm} ms by navigation`);
+  const size = Math.max(...(await renderers(context)).map(memory));
+  console.log(`5,000 Pods: ${cold} ms cold, ${warm} ms by navigation, ${(size / 1_000_000).toFixed(0)} MB`);
   // The bounds are for a computer that does nothing else; a test runs beside others.
   const patience = Number(process.env.SKIFF_PATIENCE ?? 3);
   assert.ok(cold < 2000 * patience, `5,000 Pods took ${cold} ms, want ${2000 * patience}`);
