@@ -142,6 +142,63 @@ const logs = [
   ),
 ];
 
+const measured = 'what is not measured is not shown, instead of nought; an addon that measures is offered where the catalog has one';
+
+function withEnableMetrics(file) {
+  return { file, why: measured, change: code => `import { EnableMetrics } from '/src/EnableMetrics.tsx';\n${code}` };
+}
+
+const enableMetrics = "_jsx(EnableMetrics, {}, 'enable-metrics')";
+const notInstalled = "const noMetrics = metricsError?.status === 404;";
+const notMeasured = 'const noMetrics = !nodeMetrics?.length;';
+
+const metrics = [
+  withEnableMetrics('components/pod/List.js'),
+  replace(
+    'components/pod/List.js',
+    measured,
+    '[_jsx(CreateResourceButton, { resourceClass: Pod }, "create-pod-button")]',
+    `[_jsx(CreateResourceButton, { resourceClass: Pod }, "create-pod-button"), ${enableMetrics}]`
+  ),
+
+  withEnableMetrics('components/node/List.js'),
+  replace('components/node/List.js', measured, notInstalled, notMeasured),
+  replace('components/node/List.js', measured, 'noNamespaceFilter: true,', `noNamespaceFilter: true,\n            titleSideActions: [${enableMetrics}],`),
+  replace('components/node/List.js', measured, "            {\n                id: 'cpu',", "            ...(noMetrics ? [] : [{\n                id: 'cpu',"),
+  replace('components/node/List.js', measured, "resourceType: \"memory\", noMetrics: noMetrics })),\n            },", "resourceType: \"memory\", noMetrics: noMetrics })),\n            }]),"),
+
+  replace('components/node/Details.js', measured, notInstalled, notMeasured),
+  replace('components/node/Details.js', measured, '_jsx(Box, { children: _jsx(CpuCircularChart,', '!noMetrics && _jsx(Box, { children: _jsx(CpuCircularChart,'),
+  replace('components/node/Details.js', measured, '_jsx(Box, { children: _jsx(MemoryCircularChart,', '!noMetrics && _jsx(Box, { children: _jsx(MemoryCircularChart,'),
+  replace(
+    'components/node/Details.js',
+    'the server lets no page of a kubelet through',
+    ', _jsx(Box, { children: _jsx(EphemeralStorageCircularChart, { node: node, summaryStats: summaryStats, summaryError: summaryError }) })',
+    ''
+  ),
+  replace(
+    'components/node/Details.js',
+    'as above',
+    'const [nodeSummaryStats, nodeSummaryError] = Node.useNodeSummaryStats(name, cluster);',
+    'const nodeSummaryStats = null, nodeSummaryError = null;'
+  ),
+
+  withEnableMetrics('components/cluster/Overview.js'),
+  replace('components/cluster/Overview.js', measured, notInstalled, notMeasured),
+  replace(
+    'components/cluster/Overview.js',
+    measured,
+    'p.processor(currentCharts), defaultCharts)',
+    "p.processor(currentCharts), defaultCharts.filter(one => !noMetrics || (one.id !== 'cpu' && one.id !== 'memory')))"
+  ),
+  replace(
+    'components/cluster/Overview.js',
+    measured,
+    "title: t('translation|Overview'), py: 2,",
+    `title: t('translation|Overview'), headerProps: { headerStyle: 'subsection', titleSideActions: [${enableMetrics}] }, py: 2,`
+  ),
+];
+
 /** A module of the package that is ours instead. */
 function instead(file, why, ours) {
   return { file, why, change: () => `export * from ${JSON.stringify(ours)};\nexport { default } from ${JSON.stringify(ours)};\n` };
@@ -158,6 +215,7 @@ export const changes = [
     'const isElectron = () => true;'
   ),
   ...logs,
+  ...metrics,
   replace(
     'components/Sidebar/useSidebarItems.js',
     'there are no plugins',

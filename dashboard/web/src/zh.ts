@@ -28,6 +28,7 @@ export const zh: Record<string, string> = {
   'Container runtime': '容器运行时', 'Fetches images, and starts and ends containers for the kubelet.': '为 kubelet 拉取镜像、启动和停止容器。',
   Node: '节点', 'Not seen': '未发现', Healthy: '健康', 'Not ready': '未就绪',
   'Parts that many clusters want, from the catalog that comes with skiff. They need no network.': '许多集群需要的组件，来自 skiff 自带的目录，不需要网络。',
+  'Enable metrics': '启用指标',
   'The catalog is empty.': '目录为空。', Enabled: '已启用', Disabled: '已禁用', Enable: '启用', Disable: '禁用',
   'A snapshot keeps the whole cluster, disk and memory. Restoring one puts the cluster back to that moment.': '快照保存整个集群的磁盘和内存。恢复快照会使集群回到那一刻。',
   Name: '名称', 'Empty: the time': '留空则使用时间', Description: '描述', Save: '保存', 'There are no snapshots.': '没有快照。',
