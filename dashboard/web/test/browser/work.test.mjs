@@ -111,8 +111,13 @@ await inBrowser(async page => {
   await page.getByRole('button', { name: 'Save' }).click();
   await within(5000, 'the snapshot is saved', async () => (await control('calls')).includes('save clean'));
 
+  // The steps that are done are said to be: ingress is enabled and a Deployment is ready. A screen reader hears it.
+  await page.goto(new URL('/c/dev/start-here', page.url()).href);
+  await within(10_000, 'two steps are done', async () => (await page.getByRole('img', { name: 'Done', exact: true }).count()) === 2);
+  assert.equal(await page.getByRole('img', { name: 'To do', exact: true }).count(), 3);
+
   // The keyboard.
-  await page.getByRole('heading', { name: 'Snapshots' }).click();
+  await page.getByRole('heading', { name: 'Start here' }).click();
   await page.keyboard.type('gc');
   await page.getByRole('heading', { name: 'Control plane' }).first().waitFor();
   await page.keyboard.press('?');

@@ -108,7 +108,7 @@ await openBrowser(process.env.SKIFF_URL, async page => {
   await within(minute, 'seven parts are healthy', async () => (await page.getByText('Healthy', { exact: true }).count()) === 7);
   await shoot(page, 'real-control-plane');
   await go('/start-here');
-  await within(minute, 'all five steps are done', async () => (await page.locator('[aria-label="Done"]').count()) === 5);
+  await within(minute, 'all five steps are done', async () => (await page.getByRole('img', { name: 'Done' }).count()) === 5);
   await shoot(page, 'real-start-here');
   assert.equal(new URL(page.url()).hostname, 'skiff.localhost');
 });
