@@ -36,9 +36,9 @@ func browse(t *testing.T, script string) {
 	if _, err := Licenses(); err != nil {
 		t.Fatalf("the page is not built: %v; run make dashboard", err)
 	}
-	s.clusters.tool = kubectl(t, "")
 	control := httptest.NewServer(controls(t, s, api))
 	t.Cleanup(control.Close)
+	s.clusters.tool = kubectlOf(t, control.URL)
 	command := exec.CommandContext(t.Context(), "node", script)
 	command.Env = append(os.Environ(), "SKIFF_CONTROL="+control.URL, "SKIFF_SCREENSHOTS="+screenshots(t))
 	command.Stdout, command.Stderr = t.Output(), t.Output()
@@ -60,10 +60,22 @@ func screenshots(t *testing.T) string {
 	return dir
 }
 
+// kubectlOf writes a kubectl that works on the stand-in of the API server.
+func kubectlOf(t *testing.T, control string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "kubectl")
+	script := "#!/bin/sh\nif said=$(curl --silent --fail-with-body --data-binary @- '" + control + "/kubectl?verb='\"$1\"); then echo \"$said\"; else echo \"$said\" >&2; exit 1; fi\n"
+	if err := os.WriteFile(path, []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 // controls lets a script change the world behind the page.
 func controls(t *testing.T, s *served, api *fakeAPI) http.Handler {
 	t.Helper()
 	mux := http.NewServeMux()
+	mux.HandleFunc("/kubectl", api.kubectl)
 	mux.HandleFunc("/url", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, s.URL()) })
 	mux.HandleFunc("/stop-api", func(http.ResponseWriter, *http.Request) { api.stop() })
 	mux.HandleFunc("/start-api", func(http.ResponseWriter, *http.Request) {

@@ -3,6 +3,7 @@
 package dashboard
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+	"sigs.k8s.io/yaml"
 )
 
 type object = map[string]any
@@ -464,6 +466,50 @@ func (f *fakeAPI) one(w http.ResponseWriter, r *http.Request, list, key string, 
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write(content)
 	}
+}
+
+// kubectl does what the program does with one object, and says what it would: to convert answers the object, to replace puts it.
+func (f *fakeAPI) kubectl(w http.ResponseWriter, r *http.Request) {
+	content, _ := io.ReadAll(r.Body)
+	var o object
+	if err := yaml.Unmarshal(content, &o); err != nil {
+		http.Error(w, "error: "+err.Error(), http.StatusBadRequest)
+		return
+	}
+	switch r.URL.Query().Get("verb") {
+	case "convert":
+		o["apiVersion"] = "apps/v1"
+		answer(w, 200, object{"items": []any{o}})
+	case "replace":
+		if spec, _ := o["spec"].(object); spec["colour"] != nil {
+			http.Error(w, `Error from server (BadRequest): Deployment in version "v1" cannot be handled: strict decoding error: unknown field "spec.colour"`, http.StatusBadRequest)
+			return
+		}
+		f.replace(w, r, o)
+	default:
+		_, _ = io.WriteString(w, "applied\n")
+	}
+}
+
+func (f *fakeAPI) replace(w http.ResponseWriter, r *http.Request, o object) {
+	for list, kind := range resources() {
+		at := strings.LastIndex(list, "/")
+		if group := strings.TrimPrefix(strings.TrimPrefix(list[:at], "apis/"), "api/"); kind != o["kind"] || group != o["apiVersion"] {
+			continue
+		}
+		meta := o["metadata"].(object)
+		content, _ := json.Marshal(o)
+		put, _ := http.NewRequestWithContext(r.Context(), http.MethodPut, fmt.Sprintf("/%s/namespaces/%s%s/%s", list[:at], meta["namespace"], list[at:], meta["name"]), bytes.NewReader(content))
+		said := httptest.NewRecorder()
+		f.ServeHTTP(said, put)
+		if said.Code == http.StatusConflict {
+			http.Error(w, `Error from server (Conflict): error when replacing "STDIN": `+said.Body.String(), said.Code)
+		} else if said.Code != http.StatusOK {
+			http.Error(w, said.Body.String(), said.Code)
+		}
+		return
+	}
+	http.Error(w, fmt.Sprintf("error: resource mapping not found: no matches for kind %q in version %q", o["kind"], o["apiVersion"]), http.StatusNotFound)
 }
 
 // scale does what the controllers do at once.

@@ -224,15 +224,25 @@ export const changes = [
   ),
   replace(
     'components/common/Resource/EditButton.js',
-    'the server says why it refuses an edit, and a conflict shows both sides',
-    'setErrorMessage(makeErrorMessage(err));',
-    'setErrorMessage(whyRefused(err, newItem, item));'
+    'an edit is raised and replaces the object through skiff; why it is refused stands in the editor, and a conflict shows both sides',
+    "import EditorDialog from './EditorDialog';",
+    "import { Editing, save, showRefusal } from '/src/edit.tsx';"
   ),
-  {
-    file: 'components/common/Resource/EditButton.js',
-    why: 'as above',
-    change: code => `import { whyRefused } from '/src/conflict.tsx';\n${code}`,
-  },
+  replace('components/common/Resource/EditButton.js', 'as above', 'await item.update(newItem);', 'await save(newItem, item);'),
+  replace('components/common/Resource/EditButton.js', 'as above', 'setErrorMessage(makeErrorMessage(err));', 'showRefusal(activityId, err, newItem, item);'),
+  replace('components/common/Resource/EditButton.js', 'as above', '_jsx(EditorDialog, {', '_jsx(Editing, {'),
+  replace(
+    'components/common/Resource/EditButton.js',
+    'a text of several objects is refused, where all but the first would be lost',
+    'const newItemDef = Array.isArray(items) ? items[0] : items;',
+    'const newItemDef = items;'
+  ),
+  replace(
+    'components/common/Resource/EditButton.js',
+    'an edit that is cancelled is still in its editor',
+    'errorUrl: cancelUrl,',
+    'errorUrl: cancelUrl, cancelCallback: () => Activity.update(activityId, { minimized: false }),'
+  ),
   replace(
     'components/common/Resource/EditorDialog.js',
     'the parser of OpenAPI is loaded with the tab of documentation',

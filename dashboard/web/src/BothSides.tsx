@@ -12,13 +12,13 @@ export function BothSides({ wanted, item }: { wanted: any; item: any }) {
   const [there, setThere] = useState<string>();
   const [problem, setProblem] = useState('');
   useEffect(() => {
-    fetch(`/clusters/${item.cluster}${item.metadata.selfLink ?? pathOf(wanted)}`)
+    fetch(`/clusters/${item.cluster}${pathOf(item)}`)
       .then(async answer => {
         if (!answer.ok) throw new Error(await answer.text());
         setThere(yaml.dump(plain(await answer.json())));
       })
       .catch(error => setProblem(String(error.message ?? error)));
-  }, [item, wanted]);
+  }, [item]);
   return (
     <Box sx={{ display: 'flex', flexDirection: 'column', height: '100%', p: 2 }}>
       <Typography component="h1" variant="h2" sx={{ fontSize: '1.4rem', pb: 1 }}>

@@ -11,6 +11,7 @@ import { SnackbarProvider } from 'notistack';
 import { Suspense, useEffect, useMemo } from 'react';
 import { useDispatch } from 'react-redux';
 import { Redirect, Route, Switch } from 'react-router-dom';
+import { Actions } from './Actions';
 import { Current } from './current';
 import { useText } from './i18n';
 import { Keyboard } from './Keyboard';
@@ -94,6 +95,7 @@ export function Shell() {
                 </ErrorBoundary>
               </Box>
             </Box>
+            <Actions />
             {shown === 'pages' && profile && <Keyboard profile={profile} />}
           </PreviousRouteProvider>
         </Current.Provider>

@@ -5,11 +5,9 @@ export function plain(object: any): any {
   return { ...rest, metadata };
 }
 
-/** The path of an object in the API, for kinds whose plural is regular. */
-export function pathOf(object: any): string {
-  const version: string = object.apiVersion;
-  const kind: string = object.kind.toLowerCase();
-  const plural = kind === 'endpoints' ? kind : /(s|x|ch|sh)$/.test(kind) ? `${kind}es` : /[^aeiou]y$/.test(kind) ? `${kind.slice(0, -1)}ies` : `${kind}s`;
-  const namespace = object.metadata.namespace ? `/namespaces/${object.metadata.namespace}` : '';
-  return `/${version.includes('/') ? 'apis' : 'api'}/${version}${namespace}/${plural}/${object.metadata.name}`;
+/** The path of one of Headlamp's objects in the API. */
+export function pathOf(item: any): string {
+  const { apiVersion, metadata } = item.jsonData;
+  const namespace = metadata.namespace ? `/namespaces/${metadata.namespace}` : '';
+  return `/${apiVersion.includes('/') ? 'apis' : 'api'}/${apiVersion}${namespace}/${item._class().apiName}/${metadata.name}`;
 }

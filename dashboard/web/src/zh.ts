@@ -6,6 +6,9 @@ export const zh: Record<string, string> = {
   'Raised to what this cluster serves:': '已升级为此集群支持的版本：',
   'It was changed meanwhile': '对象在此期间已被修改',
   'It was changed meanwhile. Both sides are shown beside this editor.': '对象在此期间已被修改。两个版本的对比显示在编辑器旁边。',
+  'An edit is of one object. Use Create for several.': '一次只能编辑一个对象。如有多个对象，请使用“创建”。',
+  'This editor is of {{kind}} {{name}}; kind, name and namespace cannot be changed. Use Create for another object.':
+    '此编辑器对应 {{kind}} {{name}}；类型、名称和命名空间不能更改。其他对象请使用“创建”。',
   'Left is what it is now, right what you wanted to save. Your text stays in its editor: close that, open it again, and put your change into what is there now.':
     '左边是当前内容，右边是你想保存的内容。你的文本仍保留在编辑器中：请关闭后重新打开编辑器，在当前内容上再做修改。',
   'The dashboard has ended: its command serves this page. Run skiff dashboard again.': '仪表板已结束：此页面由该命令提供。请重新运行 skiff dashboard。',

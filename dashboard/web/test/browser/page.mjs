@@ -63,6 +63,17 @@ export async function within(limit, what, check) {
   }
 }
 
+/** Replaces what an editor has, as from the clipboard: typed text would be indented by the editor. */
+export async function paste(page, editor, text) {
+  await editor.click();
+  await page.keyboard.press('Control+A');
+  await page.evaluate(text => {
+    const data = new DataTransfer();
+    data.setData('text/plain', text);
+    document.activeElement.dispatchEvent(new ClipboardEvent('paste', { clipboardData: data, bubbles: true, cancelable: true }));
+  }, text);
+}
+
 /** Fails when axe finds something against WCAG 2 A or AA. */
 export async function accessible(page, where) {
   await page.evaluate(`${axe}; undefined`);

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import https from 'node:https';
-import { openBrowser, shoot, within } from '../browser/page.mjs';
+import { openBrowser, paste, shoot, within } from '../browser/page.mjs';
 
 const minute = 60_000;
 
@@ -31,14 +31,7 @@ await openBrowser(process.env.SKIFF_URL, async page => {
   await page.getByRole('button', { name: 'Create', exact: true }).click();
   const editor = page.getByRole('complementary').locator('.monaco-editor').first();
   await editor.waitFor();
-  await editor.click();
-  await page.keyboard.press('Control+A');
-  // As from the clipboard: typed text would be indented by the editor.
-  await page.evaluate(text => {
-    const data = new DataTransfer();
-    data.setData('text/plain', text);
-    document.activeElement.dispatchEvent(new ClipboardEvent('paste', { clipboardData: data, bubbles: true, cancelable: true }));
-  }, fs.readFileSync(process.env.SKIFF_MANIFEST, 'utf8'));
+  await paste(page, editor, fs.readFileSync(process.env.SKIFF_MANIFEST, 'utf8'));
   await within(10_000, 'the manifest can be applied', () => page.getByRole('button', { name: 'Apply', exact: true }).isEnabled());
   await page.getByRole('button', { name: 'Apply', exact: true }).click();
   await page.getByText('extensions/v1beta1 -> apps/v1').first().waitFor({ timeout: minute });

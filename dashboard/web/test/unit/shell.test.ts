@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { again } from '../../src/again';
 import { makeScheduler } from '../../src/scheduler';
+import { edited } from '../../src/edited';
 import { pathOf, plain } from '../../src/paths';
 import { percent } from '../../src/jobs';
 import { places, typing } from '../../src/places';
@@ -100,14 +101,29 @@ describe('jobs', () => {
 
 describe('conflict', () => {
   it('knows where an object is', () => {
-    expect(pathOf({ apiVersion: 'apps/v1', kind: 'Deployment', metadata: { namespace: 'd', name: 'w' } })).toBe('/apis/apps/v1/namespaces/d/deployments/w');
-    expect(pathOf({ apiVersion: 'networking.k8s.io/v1', kind: 'NetworkPolicy', metadata: { namespace: 'd', name: 'w' } })).toBe('/apis/networking.k8s.io/v1/namespaces/d/networkpolicies/w');
-    expect(pathOf({ apiVersion: 'v1', kind: 'Endpoints', metadata: { namespace: 'd', name: 'w' } })).toBe('/api/v1/namespaces/d/endpoints/w');
-    expect(pathOf({ apiVersion: 'v1', kind: 'Node', metadata: { name: 'n' } })).toBe('/api/v1/nodes/n');
-    expect(pathOf({ apiVersion: 'networking.k8s.io/v1', kind: 'Ingress', metadata: { namespace: 'd', name: 'w' } })).toBe('/apis/networking.k8s.io/v1/namespaces/d/ingresses/w');
+    const item = (apiVersion: string, apiName: string, metadata: object) => ({ jsonData: { apiVersion, metadata }, _class: () => ({ apiName }) });
+    expect(pathOf(item('apps/v1', 'deployments', { namespace: 'd', name: 'w' }))).toBe('/apis/apps/v1/namespaces/d/deployments/w');
+    expect(pathOf(item('v1', 'nodes', { name: 'n' }))).toBe('/api/v1/nodes/n');
   });
   it('hides what is the API server’s own', () => {
     expect(plain({ kind: 'A', metadata: { name: 'a', managedFields: [] }, status: {} })).toEqual({ kind: 'A', metadata: { name: 'a' } });
+  });
+});
+
+describe('edited', () => {
+  const item = { kind: 'Deployment', metadata: { name: 'web', namespace: 'shop', resourceVersion: '7' } };
+  it('takes from the object what a manifest that was pasted lacks', () => {
+    expect(edited([{ kind: 'Deployment', metadata: { name: 'web' } }], item)).toEqual({ object: item });
+    expect(edited([{ kind: 'Node', metadata: { name: 'n' } }], { kind: 'Node', metadata: { name: 'n' } })).toEqual({ object: { kind: 'Node', metadata: { name: 'n' } } });
+  });
+  it('leaves what the text has', () => {
+    const text = { kind: 'Deployment', spec: {}, metadata: { name: 'web', namespace: 'shop', resourceVersion: '6', labels: { a: 'b' } } };
+    expect(edited([text], item)).toEqual({ object: text });
+  });
+  it('is of one object, and of the same', () => {
+    for (const texts of [[], [item, item], [undefined], [{ kind: 'Deployment' }], [{ ...item, kind: 'Pod' }], [{ ...item, metadata: { name: 'x' } }], [{ ...item, metadata: { name: 'web', namespace: 'x' } }]]) {
+      expect(edited(texts, item)).toHaveProperty('problem');
+    }
   });
 });
 
@@ -128,7 +144,7 @@ describe('texts', () => {
     expect(Object.keys(sources).length).toBeGreaterThan(20);
     for (const source of Object.values(sources)) {
       for (const [, text] of source.matchAll(/\b(?:i18next\.)?t\('((?:[^'\\]|\\.)+)'/g)) if (!zh[text]) missing.add(text);
-      for (const [, text] of source.matchAll(/\b(?:title|text|start|what|name): '((?:[^'\\]|\\.)+)'/g)) if (!zh[text] && / /.test(text)) missing.add(text);
+      for (const [, text] of source.matchAll(/\b(?:title|text|start|what|name|problem): '((?:[^'\\]|\\.)+)'/g)) if (!zh[text] && / /.test(text)) missing.add(text);
     }
     expect([...missing]).toEqual([]);
   });
