@@ -244,6 +244,26 @@ export const changes = [
     'errorUrl: cancelUrl, cancelCallback: () => Activity.update(activityId, { minimized: false }),'
   ),
   replace(
+    'components/Sidebar/useSidebarItems.js',
+    "skiff's own pages stand first, in the order in which they are registered",
+    'sidebarEntry.subList?.push(item);',
+    'sidebarEntry.subList?.splice(customEntries.filter(it => !it.parent).indexOf(item), 0, item);'
+  ),
+  replace('components/Sidebar/Sidebar.js', 'the sidebar grows with its letters, which are larger on a large screen', 'export const drawerWidth = 240;', "export const drawerWidth = '15rem';"),
+  replace(
+    'components/common/Resource/UploadDialog.js',
+    'the policy of the server keeps the page from fetching an address elsewhere: a manifest comes from a file',
+    `                    {
+                        label: t('translation|Load from URL'),
+                        component: (_jsx(Box, { pt: 2, children: _jsx(UploadFromUrl, { onLoaded: finishLoad, onCancel: () => setUploadFiles(false) }) })),
+                    },
+`,
+    ''
+  ),
+  replace('components/common/Resource/UploadDialog.js', 'as above', 'translation|Upload File/URL', 'translation|Upload File'),
+  replace('components/common/Resource/EditorDialog.js', 'as above', 'translation|Upload File/URL', 'translation|Upload File'),
+  replace('components/common/Resource/RestartButton.js', 'a restart is watched on the page of what is restarted', 'startUrl: item.getListLink(),', ''),
+  replace(
     'components/common/Resource/EditorDialog.js',
     'the parser of OpenAPI is loaded with the tab of documentation',
     "import DocsViewer from './DocsViewer';",

@@ -44,7 +44,7 @@ export function Actions() {
           </Button>
         )),
       });
-      if (url) history.push(url); // away from the page of an object that is deleted, for example
+      if (url && url !== history.location.pathname) history.push(url); // away from the page of an object that is deleted, for example
     }
     for (const id of told.current.keys()) if (!actions[id]) closeSnackbar(id);
   }, [actions]);

@@ -1,6 +1,6 @@
 // Changing an object that exists: in the editor, and its replicas.
 import assert from 'node:assert/strict';
-import { inBrowser, paste, shoot, within } from './page.mjs';
+import { accessible, inBrowser, paste, shoot, within } from './page.mjs';
 
 await inBrowser(async page => {
   await page.getByRole('navigation', { name: 'Navigation' }).waitFor();
@@ -28,7 +28,9 @@ await inBrowser(async page => {
   await save();
   await page.getByText('Applying changes to web').waitFor();
   await page.getByText('extensions/v1beta1 -> apps/v1').first().waitFor({ timeout: 30_000 });
+  await page.waitForTimeout(700); // until the messages have faded in
   await shoot(page, 'edit-raised');
+  assert.deepEqual(await accessible(page, 'messages'), []);
   let deployment = await read(web);
   assert.equal(deployment.apiVersion, 'apps/v1');
   assert.equal(deployment.spec.template.spec.containers[0].image, 'example.com/web:2');
@@ -70,4 +72,10 @@ await inBrowser(async page => {
   await page.getByText('Scaled old').waitFor({ timeout: 30_000 });
   assert.equal((await read('api/v1/namespaces/default/replicationcontrollers/old')).spec.replicas, 3);
   await page.getByRole('main').getByText('3 / 3').waitFor();
+
+  // What is deleted is left for the list it was in.
+  await page.getByRole('button', { name: 'Delete', exact: true }).click();
+  await page.getByRole('dialog').getByRole('button', { name: /Yes|Delete/ }).click();
+  await page.getByText('Deleted item old').waitFor({ timeout: 30_000 });
+  await page.waitForURL(there => there.pathname === '/c/dev/replicationcontrollers');
 });

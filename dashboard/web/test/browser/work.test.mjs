@@ -9,6 +9,10 @@ await inBrowser(async page => {
   await nav(page).waitFor();
   assert.equal(new URL(page.url()).pathname, '/c/dev', 'the page of the cluster');
 
+  await nav(page).getByText('Map', { exact: true }).waitFor();
+  const entries = (await nav(page).innerText()).split('\n').filter(Boolean);
+  assert.deepEqual(entries.slice(0, 5), ['Start here', 'Control plane', 'Addons', 'Snapshots', 'Clusters'], 'the pages of skiff stand first');
+
   // Lists follow the cluster.
   await page.goto(new URL('/c/dev/pods', page.url()).href);
   await page.getByRole('link', { name: 'web-0001' }).waitFor();
@@ -77,6 +81,13 @@ await inBrowser(async page => {
     await page.keyboard.press('Control+A');
     await page.keyboard.insertText(text);
   };
+  // A manifest comes from a file or the clipboard: the page cannot fetch an address elsewhere, and does not offer to.
+  await page.getByRole('button', { name: 'Upload File' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Select File' }).waitFor();
+  assert.equal(await page.getByText(/URL/).count(), 0, 'an upload from an address is offered');
+  await page.getByRole('dialog').locator('input[type=file]').setInputFiles({ name: 'a.yaml', mimeType: 'application/yaml', buffer: Buffer.from('kind: FromFile\n') });
+  await page.getByRole('dialog').getByRole('button', { name: 'Load' }).click();
+  await editor.getByText('FromFile').waitFor();
   await write('apiVersion: v1\nkind: [\n');
   await page.getByText(/\(\d+:\d+\)/).first().waitFor();
   await shoot(page, 'invalid-yaml');
