@@ -540,7 +540,7 @@ func (f *fakeAPI) fill(pods int) {
 	}
 	f.put("api/v1/pods", pod("kube-system", "kube-proxy-x1", "registry.k8s.io/kube-proxy:v1.37.2", object{"k8s-app": "kube-proxy"}))
 	f.put("apis/apps/v1/deployments", object{"metadata": object{"name": "web", "namespace": "default", "labels": object{"app": "web"}},
-		"spec": object{"replicas": 2, "selector": object{"matchLabels": object{"app": "web"}}, "strategy": object{"type": "RollingUpdate"}, "template": object{
+		"spec": object{"replicas": 2, "selector": object{"matchLabels": object{"app": "web"}}, "strategy": object{"type": "RollingUpdate", "rollingUpdate": object{"maxSurge": "25%", "maxUnavailable": "25%"}}, "template": object{
 			"metadata": object{"labels": object{"app": "web"}}, "spec": object{"containers": []any{object{"name": "web", "image": "example.com/web:1"}}}}},
 		"status": object{"replicas": 2, "readyReplicas": 2, "updatedReplicas": 2, "availableReplicas": 2}})
 	for i := range pods {

@@ -21,7 +21,7 @@ export function BothSides({ wanted, item }: { wanted: any; item: any }) {
   }, [item]);
   return (
     <Box sx={{ display: 'flex', flexDirection: 'column', height: '100%', p: 2 }}>
-      <Typography component="h1" variant="h2" sx={{ fontSize: '1.4rem', pb: 1 }}>
+      <Typography component="h1" variant="h2" sx={{ fontSize: '1.4rem', fontWeight: 700, pb: 1 }}>
         {t('It was changed meanwhile')}
       </Typography>
       <Typography sx={{ pb: 1 }}>

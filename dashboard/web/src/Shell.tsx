@@ -10,7 +10,7 @@ import { createMuiTheme } from 'headlamp/lib/themes';
 import { SnackbarProvider } from 'notistack';
 import { Suspense, useEffect, useMemo } from 'react';
 import { useDispatch } from 'react-redux';
-import { Redirect, Route, Switch } from 'react-router-dom';
+import { Redirect, Route, Switch, useLocation } from 'react-router-dom';
 import { Actions } from './Actions';
 import { Current } from './current';
 import { useText } from './i18n';
@@ -20,6 +20,9 @@ import { State, useServerState } from './server';
 import { StatePage } from './StatePage';
 import { TopBar } from './TopBar';
 import { view } from './view';
+
+const widest = '120rem'; // of a page, but the map
+const messageColors = { success: '#2e7d32', error: '#c62828', warning: '#a84300', info: '#0b5f8a', default: '#313131' };
 
 export function Shell() {
   const dispatch = useDispatch();
@@ -45,6 +48,7 @@ export function Shell() {
   }, [health.times]);
 
   const shown = view(server, health);
+  const canvas = useLocation().pathname.endsWith('/map');
   return (
     <ThemeProvider theme={theme}>
       <CssBaseline />
@@ -52,11 +56,21 @@ export function Shell() {
         styles={{
           // A link within a sentence is told from it by more than its colour (WCAG 2, 1.4.1).
           '.sentence a': { textDecoration: 'underline' },
+          // On a screen of 4K that is not scaled, letters of 16 pixels are small and a row of a table is too long to follow.
+          '@media (min-width: 2560px)': { html: { fontSize: 18 } },
+          '@media (min-width: 3400px)': { html: { fontSize: 22 } },
+          // The names of a list of values have a sixth of its width, which is too little for a word of them.
+          '@media (min-width: 900px) and (max-width: 1199px)': { 'dt.MuiGrid-grid-md-2': { flexBasis: '25%', maxWidth: '25%' }, 'dd.MuiGrid-grid-md-10': { flexBasis: '75%', maxWidth: '75%' } },
+          // Notistack's own colours have too little contrast.
+          ...Object.fromEntries(Object.entries(messageColors).map(([kind, color]) => [`.notistack-MuiContent-${kind}.notistack-MuiContent-${kind}`, { backgroundColor: color, color: '#fff' }])),
+          // A long reason below an editor leaves its buttons as they are.
+          '.MuiDialogActions-root > .MuiButton-root': { flexShrink: 0, whiteSpace: 'nowrap' },
+          '.MuiDialogActions-root > .MuiTypography-root': { whiteSpace: 'pre-wrap', maxHeight: '7.5em', overflow: 'auto' },
           '.react-flow__attribution': { background: 'transparent !important' },
           '.react-flow__attribution a': { color: `${theme.palette.text.primary} !important` },
         }}
       />
-      <SnackbarProvider anchorOrigin={{ vertical: 'bottom', horizontal: 'left' }} maxSnack={4}>
+      <SnackbarProvider anchorOrigin={{ vertical: 'top', horizontal: 'center' }} maxSnack={4}>
         <Current.Provider value={state}>
           <PreviousRouteProvider>
             <Box sx={{ display: 'flex', flexDirection: 'column', height: '100dvh', overflow: 'hidden', bgcolor: 'background.default', color: 'text.primary' }}>
@@ -74,7 +88,7 @@ export function Shell() {
                   {shown === 'pages' && profile && (
                     <Suspense fallback={<LinearProgress aria-label="skiff" />}>
                       <NavigationTabs />
-                      <Box sx={{ flex: 1, minHeight: 0, px: { xs: 1, lg: 3 }, py: 1 }}>
+                      <Box sx={{ flex: 1, minHeight: 0, px: { xs: 1, lg: 3 }, py: 1, width: '100%', maxWidth: canvas ? undefined : widest, mx: 'auto' }}>
                         <Switch>
                           <Route exact path="/">
                             <Redirect to={`/c/${profile}`} />

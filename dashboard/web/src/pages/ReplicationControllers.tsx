@@ -42,7 +42,7 @@ export function ControllerList() {
         { id: 'desired', label: t('Desired'), getValue: (it: ReplicationController) => it.spec?.replicas ?? 0, gridTemplate: 0.6 },
         { id: 'current', label: t('Current'), getValue: (it: ReplicationController) => it.status?.replicas ?? 0, gridTemplate: 0.6 },
         { id: 'ready', label: t('Ready'), getValue: (it: ReplicationController) => it.status?.readyReplicas ?? 0, gridTemplate: 0.6 },
-        { id: 'images', label: t('Images'), getValue: images },
+        { id: 'images', label: t('Images'), getValue: images, gridTemplate: 'minmax(max-content, 1fr)' },
         {
           id: 'selector',
           label: t('Selector'),

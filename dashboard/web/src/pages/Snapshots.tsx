@@ -42,7 +42,7 @@ export default function Snapshots() {
       <Typography sx={{ mb: 2 }}>{t('A snapshot keeps the whole cluster, disk and memory. Restoring one puts the cluster back to that moment.')}</Typography>
       <Box
         component="form"
-        sx={{ display: 'flex', gap: 2, mb: 2, flexWrap: 'wrap', alignItems: 'flex-start' }}
+        sx={{ display: 'flex', gap: 2, mb: 2, flexWrap: 'wrap', alignItems: 'baseline' }}
         onSubmit={event => {
           event.preventDefault();
           void send('POST', '/skiff/snapshots', { name, description }).then(() => {

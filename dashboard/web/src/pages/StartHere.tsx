@@ -68,11 +68,11 @@ export default function StartHere() {
   return (
     <SectionBox title={t('Start here')}>
       <Typography sx={{ mb: 2 }}>{t('The way of the tutorial, in five steps. Each ticks itself off when the cluster shows that it is done.')}</Typography>
-      <Box component="ol" sx={{ listStyle: 'none', p: 0, m: 0, display: 'grid', gap: 1.5, maxWidth: 900 }}>
+      <Box component="ol" sx={{ listStyle: 'none', p: 0, m: 0, display: 'grid', gap: 1.5, maxWidth: '56rem' }}>
         {steps.map((step, index) => (
           <Paper key={step.title} component="li" variant="outlined" sx={{ p: 2, display: 'flex', gap: 2, alignItems: 'flex-start' }}>
             {/* Icon hides itself from screen readers, whatever it is told; the box around it is what they read. */}
-            <Box role="img" aria-label={step.done ? t('Done') : t('To do')} sx={{ fontSize: 30, lineHeight: 1, color: step.done ? 'success.main' : 'text.secondary' }}>
+            <Box role="img" aria-label={step.done ? t('Done') : t('To do')} sx={{ fontSize: 30, lineHeight: 1, color: theme => (step.done ? (theme.palette.mode === 'dark' ? '#66bb6a' : '#2e7d32') : theme.palette.text.secondary) }}>
               <Icon icon={step.done ? 'mdi:check-circle' : 'mdi:checkbox-blank-circle-outline'} />
             </Box>
             <Box sx={{ flex: 1 }}>

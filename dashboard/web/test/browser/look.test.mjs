@@ -1,6 +1,15 @@
-// Every page of ours and some of Headlamp's, light and dark: axe finds nothing, and pictures of them are written.
+// Every page of ours and some of Headlamp's, light and dark, in English and Chinese, on screens of 1024 pixels to 4K: axe finds nothing,
+// everything can be read, and pictures are written.
 import assert from 'node:assert/strict';
+import { layout } from './layout.mjs';
 import { accessible, inBrowser, shoot } from './page.mjs';
+
+const screens = [
+  [1024, 768],
+  [1920, 1080],
+  [3840, 2160],
+];
+const usual = [1440, 900];
 
 const pages = [
   ['overview', '/c/dev', 'Overview'],
@@ -12,6 +21,7 @@ const pages = [
   ['controller', '/c/dev/replicationcontrollers/default/old', 'old'],
   ['pods', '/c/dev/pods', 'web-0001'],
   ['pod', '/c/dev/pods/default/web-0001', 'web-0001'],
+  ['deployments', '/c/dev/deployments', 'web'],
   ['deployment', '/c/dev/deployments/default/web', 'web'],
   ['services', '/c/dev/services', 'web'],
   ['nodes', '/c/dev/nodes', 'skiff'],
@@ -21,20 +31,49 @@ const pages = [
 ];
 
 const found = [];
-for (const scheme of ['light', 'dark']) {
-  await inBrowser(
-    async page => {
-      await page.getByRole('navigation', { name: 'Navigation' }).waitFor();
-      for (const [name, path, text] of pages) {
-        await page.goto(new URL(path, page.url()).href);
-        await page.getByRole('main').getByText(text).first().waitFor();
-        await page.waitForTimeout(700); // fade-ins change colours, which axe would take for a lack of contrast
-        await shoot(page, `${name}-${scheme}`);
-        found.push(...(await accessible(page, `${name}, ${scheme}`)));
+const own = ['start-here', 'control-plane', 'addons', 'snapshots', 'controllers'];
+
+await inBrowser(
+  async page => {
+    const settled = () => page.waitForTimeout(700); // fade-ins change colours, which axe would take for a lack of contrast
+    const press = async name => {
+      await page.getByRole('banner').getByRole('button', { name, exact: true }).click();
+      await page.mouse.move(0, 0);
+    };
+    const look = async (picture, ...checks) => {
+      await settled();
+      await shoot(page, picture);
+      for (const check of checks) found.push(...(await check(page, picture)));
+    };
+    await page.getByRole('navigation', { name: 'Navigation' }).waitFor();
+    for (const [name, path, text] of pages) {
+      await page.goto(new URL(path, page.url()).href);
+      await page.getByRole('main').getByText(text).first().waitFor();
+      await look(`${name}-dark`, accessible);
+      if (own.includes(name)) {
+        await press('简体中文');
+        await look(`${name}-dark-zh`, layout);
+        await press('English');
       }
-    },
-    { scheme }
-  );
-}
+      await press('Light');
+      await look(`${name}-light`, layout, accessible);
+      for (const [width, height] of screens) {
+        await page.setViewportSize({ width, height });
+        await look(`${name}-light-${width}`, layout, ...(width === 1024 ? [accessible] : []));
+      }
+      await page.setViewportSize({ width: usual[0], height: usual[1] });
+      await press('Dark');
+    }
+    // The measure finds what it looks for.
+    await page.evaluate(() => {
+      const bad = '<p style="width: 9999px">one</p><p style="width: 1ch; overflow: hidden; white-space: nowrap">two two</p><p style="width: 3ch; word-break: break-all">three</p><p style="white-space: nowrap">' +
+        'four '.repeat(99) + '</p><div style="position: absolute">five</div><div style="position: absolute">six</div>';
+      document.getElementById('main').insertAdjacentHTML('afterbegin', bad);
+    });
+    const bad = (await layout(page, 'bad')).join('\n');
+    for (const want of [/the page is \d+ wide/, /"two two" is cut off/, /breaks within "three"/, /letters in a line/, /"five" and "six" lie on each other/]) assert.match(bad, want);
+  },
+  { scheme: 'dark', width: usual[0], height: usual[1] }
+);
 console.log(found.join('\n'));
 assert.deepEqual(found, []);
