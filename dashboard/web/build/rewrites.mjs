@@ -226,10 +226,11 @@ export const changes = [
     'components/common/Resource/EditButton.js',
     'an edit is raised and replaces the object through skiff; why it is refused stands in the editor, and a conflict shows both sides',
     "import EditorDialog from './EditorDialog';",
-    "import { Editing, save, showRefusal } from '/src/edit.tsx';"
+    "import { bringBack, Editing, save, showRefusal } from '/src/edit.tsx';"
   ),
   replace('components/common/Resource/EditButton.js', 'as above', 'await item.update(newItem);', 'await save(newItem, item);'),
-  replace('components/common/Resource/EditButton.js', 'as above', 'setErrorMessage(makeErrorMessage(err));', 'showRefusal(activityId, err, newItem, item);'),
+  replace('components/common/Resource/EditButton.js', 'as above', 'Activity.update(activityId, { minimized: false });', 'showRefusal(activityId, err, newItem, item);'),
+  replace('components/common/Resource/EditButton.js', 'as above', 'setErrorMessage(makeErrorMessage(err));', ''),
   replace('components/common/Resource/EditButton.js', 'as above', '_jsx(EditorDialog, {', '_jsx(Editing, {'),
   replace(
     'components/common/Resource/EditButton.js',
@@ -241,7 +242,7 @@ export const changes = [
     'components/common/Resource/EditButton.js',
     'an edit that is cancelled is still in its editor',
     'errorUrl: cancelUrl,',
-    'errorUrl: cancelUrl, cancelCallback: () => Activity.update(activityId, { minimized: false }),'
+    'errorUrl: cancelUrl, cancelCallback: () => bringBack(activityId),'
   ),
   replace(
     'components/Sidebar/useSidebarItems.js',

@@ -1,6 +1,7 @@
 import { Icon } from '@iconify/react';
 import { Activity, useActivity } from 'headlamp/components/activity/Activity';
 import EditorDialog from 'headlamp/components/common/Resource/EditorDialog';
+import store from 'headlamp/redux/stores/store';
 import i18next from 'i18next';
 import { replace } from './apply';
 import { BothSides } from './BothSides';
@@ -23,21 +24,27 @@ export async function save(texts: any[], item: any): Promise<void> {
   await replace(checked.object);
 }
 
+const there = (editor: string) => editor in store.getState().activity.activities;
+
+/** Puts an editor back in front that was out of the way while its text was being saved. */
+export function bringBack(editor: string, refusal = '') {
+  if (there(editor)) Activity.update(editor, { minimized: false, refusal } as object);
+}
+
 /**
- * Puts the editor back in front, with why its text was not saved. A conflict also opens a view of both sides: what is there now,
- * and what was to be saved.
+ * Puts the editor back in front, with why its text was not saved; a text whose editor was closed is shown for itself. A conflict
+ * also opens a view of both sides: what is there now, and what was to be saved.
  */
 export function showRefusal(editor: string, error: { status?: number; message?: string }, texts: any[], item: any) {
-  let refusal = error.message || String(error);
-  if (error.status === 409) refusal = i18next.t('It was changed meanwhile. Both sides are shown beside this editor.', { ns: 'skiff' });
-  Activity.update(editor, { minimized: false, refusal } as object);
-  if (error.status !== 409) return;
-  Activity.launch({
-    id: `conflict-${item.metadata.uid}`,
-    title: `${i18next.t('Conflict', { ns: 'skiff' })}: ${item.metadata.name}`,
-    icon: <Icon icon="mdi:compare-horizontal" />,
-    cluster: item.cluster,
-    content: <BothSides wanted={texts[0]} item={item} />,
-    location: 'full',
-  });
+  const conflict = error.status === 409;
+  const refusal = conflict ? i18next.t('It was changed meanwhile. Both sides are shown beside this editor.', { ns: 'skiff' }) : error.message || String(error);
+  bringBack(editor, refusal);
+  const show = (id: string, title: string, icon: string, content: JSX.Element) =>
+    Activity.launch({ id, title: `${i18next.t(title, { ns: 'skiff' })}: ${item.metadata.name}`, icon: <Icon icon={icon} />, cluster: item.cluster, content, location: 'full' });
+  if (conflict) {
+    show(`conflict-${item.metadata.uid}`, 'Conflict', 'mdi:compare-horizontal', <BothSides wanted={texts[0]} item={item} />);
+  } else if (!there(editor)) {
+    const id = `refused-${item.metadata.uid}`;
+    show(id, 'Not saved', 'mdi:pencil-off', <EditorDialog noDialog open item={texts[0]} onSave={null} onClose={() => Activity.close(id)} errorMessage={refusal} />);
+  }
 }

@@ -1,6 +1,6 @@
 /** Our texts in Chinese, by the English ones. */
 export const zh: Record<string, string> = {
-  Search: '搜索', Keyboard: '键盘快捷键', Light: '浅色', Dark: '深色', Settings: '设置', Reload: '重新加载', Conflict: '冲突',
+  Search: '搜索', Keyboard: '键盘快捷键', Light: '浅色', Dark: '深色', Settings: '设置', Reload: '重新加载', Conflict: '冲突', 'Not saved': '未保存',
   'skiff, overview': 'skiff 概览', 'Skip to the page': '跳到页面内容', Pages: '页面', Overview: '概览', Map: '关系图',
   Deployments: '部署', Services: '服务', Ingresses: '入口', Nodes: '节点', 'Config Maps': '配置映射', 'Port Forwarding': '端口转发', Namespaces: '命名空间', Pods: 'Pod',
   'Raised to what this cluster serves:': '已升级为此集群支持的版本：',

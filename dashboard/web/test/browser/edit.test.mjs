@@ -56,6 +56,15 @@ await inBrowser(async page => {
   await edit().getByText('unknown field "spec.colour"').waitFor({ timeout: 30_000 });
   assert.ok(await editor().getByText('colour').first().isVisible(), 'the text that was refused is in the editor');
   await shoot(page, 'edit-refused');
+  // So does one whose editor was closed before it was refused.
+  await save();
+  await page.getByText('Applying changes to web').waitFor();
+  await page.getByRole('button', { name: 'Close', exact: true }).last().click();
+  const refused = page.getByRole('complementary', { name: /Not saved/ });
+  await refused.getByText('unknown field "spec.colour"').waitFor({ timeout: 30_000 });
+  await refused.getByText('colour').first().waitFor();
+  await shoot(page, 'edit-closed');
+  await open();
   await write(JSON.stringify({ ...deployment, metadata: { ...deployment.metadata, name: 'other' } }, null, 2));
   await save();
   await edit().getByText('This editor is of Deployment web').waitFor({ timeout: 30_000 });
