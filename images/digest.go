@@ -58,19 +58,35 @@ func HashSparse(ctx context.Context, file, to *os.File, progress func(n int64)) 
 	if err != nil {
 		return "", err
 	}
-	size, sum, buffer := info.Size(), sha256.New(), make([]byte, 4<<20)
+	size, sum := info.Size(), sha256.New()
 	if to != nil {
 		if err := to.Truncate(size); err != nil {
 			return "", fmt.Errorf("set the size of %q: %w", to.Name(), err)
 		}
 	}
+	err = ReadSparse(ctx, file, progress, func(data []byte, offset int64) error { return hashBlocks(sum, to, data, offset) })
+	if err != nil {
+		return "", err
+	}
+	sum.Write(binary.BigEndian.AppendUint64(nil, uint64(size)))
+	return hex.EncodeToString(sum.Sum(nil)), nil
+}
+
+// ReadSparse calls do with all data of file, in order and in pieces that begin at a multiple of 64 KiB. What is not passed is
+// zeros; so may be some of what is. Bytes passed and skipped are told to progress, which may be nil.
+func ReadSparse(ctx context.Context, file *os.File, progress func(n int64), do func(data []byte, offset int64) error) error {
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	size, buffer := info.Size(), make([]byte, 4<<20)
 	for offset := int64(0); offset < size; {
 		if err := ctx.Err(); err != nil {
-			return "", err
+			return err
 		}
 		next, err := nextData(file, offset)
 		if err != nil {
-			return "", fmt.Errorf("find the data of %q: %w", file.Name(), err)
+			return fmt.Errorf("find the data of %q: %w", file.Name(), err)
 		}
 		if next -= next % block; next > offset {
 			report(progress, min(next, size)-offset)
@@ -79,19 +95,18 @@ func HashSparse(ctx context.Context, file, to *os.File, progress func(n int64)) 
 		}
 		n, err := file.ReadAt(buffer[:min(int64(len(buffer)), size-offset)], offset)
 		if err != nil && !errors.Is(err, io.EOF) {
-			return "", err
+			return err
 		}
-		if err := hashBlocks(sum, to, buffer[:n], offset); err != nil {
-			return "", err
+		if err := do(buffer[:n], offset); err != nil {
+			return err
 		}
 		report(progress, int64(n))
 		offset += int64(n)
 		if n == 0 {
-			return "", fmt.Errorf("read %q: %w", file.Name(), io.ErrUnexpectedEOF)
+			return fmt.Errorf("read %q: %w", file.Name(), io.ErrUnexpectedEOF)
 		}
 	}
-	sum.Write(binary.BigEndian.AppendUint64(nil, uint64(size)))
-	return hex.EncodeToString(sum.Sum(nil)), nil
+	return nil
 }
 
 // hashBlocks adds the blocks of data, which begins at offset, to sum, and writes those that are not zeros to the file.

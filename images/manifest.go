@@ -100,14 +100,28 @@ func readManifest(dir string) (Manifest, []byte, error) {
 	if err != nil {
 		return Manifest{}, nil, fmt.Errorf("%s: %w", op, err)
 	}
+	m, err := classify(op, content)
+	if damaged, ok := errors.AsType[*fail.Error](err); ok && damaged.ID == fail.ChecksumMismatch {
+		err = damaged.WithNext(Remake)
+	}
+	return m, content, err
+}
+
+// ParseManifest reads a manifest that does not lie in a folder, such as that of a download. It fails as ReadManifest does.
+func ParseManifest(content []byte) (Manifest, error) {
+	return classify("read the manifest of a guest image", content)
+}
+
+// classify is parse whose errors have their IDs.
+func classify(op string, content []byte) (Manifest, error) {
 	m, err := parse(content)
 	if _, whole := errors.AsType[*store.FieldError](err); whole {
-		return Manifest{}, nil, fail.New(fail.StateNewer, op, "%s: %w", ManifestName, err).WithNext("skiff version")
+		return Manifest{}, fail.New(fail.StateNewer, op, "%s: %w", ManifestName, err).WithNext("skiff version")
 	}
 	if err != nil {
-		return Manifest{}, nil, fail.New(fail.ChecksumMismatch, op, "%s: %w", ManifestName, err).WithNext(Remake)
+		return Manifest{}, fail.New(fail.ChecksumMismatch, op, "%s: %w", ManifestName, err)
 	}
-	return m, content, nil
+	return m, nil
 }
 
 func parse(content []byte) (Manifest, error) {
