@@ -1,4 +1,5 @@
-// Command skiff-image builds the guest image. It is for those who build skiff; users of skiff get the image with it.
+// Command skiff-image builds the guest image and packs it for those who do not. It is for those who build skiff; users of skiff get
+// the image with it.
 package main
 
 import (
@@ -12,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"text/tabwriter"
 	"time"
 
 	"github.com/skiff-k8s/skiff/cluster"
@@ -19,13 +21,16 @@ import (
 	"github.com/skiff-k8s/skiff/drivers/qemu"
 	"github.com/skiff-k8s/skiff/images"
 	"github.com/skiff-k8s/skiff/images/build"
+	"github.com/skiff-k8s/skiff/images/layout"
 	"github.com/skiff-k8s/skiff/internal/host"
 	"github.com/skiff-k8s/skiff/machine"
 	"github.com/skiff-k8s/skiff/provision/ssh"
 )
 
 const usage = `Usage: skiff-image build [--source DIR] [--print-dir]
+       skiff-image pack --out DIR [--level fast|best] [IMAGE...]
 
+build
 Builds the guest image from this checkout, or finds that nothing has changed. What was made is kept in
 ~/.cache/skiff/build; the image appears in ~/.cache/skiff/images/<digest>, and the link "current" there points to it.
 Packages of Debian that are older than 30 days are fetched anew; without a network the build uses those that are there.
@@ -34,6 +39,14 @@ Needs root for the owners of the files inside the image. An interrupted build co
 
   --source DIR   the checkout (default: the one that holds the current folder)
   --print-dir    print only the image's folder, on standard output
+
+pack
+Packs image folders (default: ~/.cache/skiff/images/current) as an OCI image layout: what a release has, and what mirrors,
+registries and bundles carry. Prints the parts and their sizes. The same folders give the same bytes. A layout that is in DIR
+is replaced.
+
+  --out DIR      the folder of the layout
+  --level LEVEL  fast (default) takes seconds; best, for releases, takes minutes and the program zstd, and is a quarter smaller
 `
 
 // version and commit are set by the linker; see the Makefile.
@@ -50,22 +63,32 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	flags := flag.NewFlagSet("skiff-image build", flag.ContinueOnError)
+	flags := flag.NewFlagSet("skiff-image", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.Usage = func() { fmt.Fprint(stderr, usage) }
-	source := flags.String("source", "", "")
-	printDir := flags.Bool("print-dir", false, "")
-	if len(args) == 0 || args[0] != "build" {
+	name := ""
+	if len(args) > 0 {
+		name, args = args[0], args[1:]
+	}
+	var do func() error
+	switch name {
+	case "build":
+		source, printDir := flags.String("source", "", ""), flags.Bool("print-dir", false, "")
+		do = func() error { return runBuild(ctx, *source, *printDir, stdout, stderr) }
+	case "pack":
+		out, level := flags.String("out", "", ""), flags.String("level", "fast", "")
+		do = func() error { return runPack(ctx, flags.Args(), *out, *level, stdout, stderr) }
+	default:
 		fmt.Fprint(stderr, usage)
 		return 2
 	}
-	if err := flags.Parse(args[1:]); err != nil {
+	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return 0
 		}
 		return 2
 	}
-	if err := runBuild(ctx, *source, *printDir, stdout, stderr); err != nil {
+	if err := do(); err != nil {
 		fmt.Fprintln(stderr, "Error:", err)
 		if ctx.Err() != nil {
 			return 130
@@ -73,6 +96,66 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 1
 	}
 	return 0
+}
+
+// runPack packs image folders.
+func runPack(ctx context.Context, folders []string, out, level string, stdout, stderr io.Writer) error {
+	options := layout.PackOptions{Progress: percent(stderr)}
+	switch {
+	case out == "":
+		return errors.New("--out names the folder of the layout, and is missing")
+	case level == "best":
+		options.Compress = build.Smallest(19)
+	case level != "fast":
+		return fmt.Errorf("--level is %q, and must be fast or best", level)
+	}
+	if len(folders) == 0 {
+		_, all, err := build.DefaultFolders()
+		if err != nil {
+			return err
+		}
+		folders = []string{filepath.Join(all, "current")}
+	}
+	begin := time.Now()
+	packed, err := layout.Pack(ctx, folders, out, options)
+	if err != nil {
+		return err
+	}
+	for _, one := range packed {
+		if err := describePacked(stdout, one); err != nil {
+			return err
+		}
+	}
+	_, err = fmt.Fprintf(stdout, "packed in %s in %s\n", time.Since(begin).Round(100*time.Millisecond), out)
+	return err
+}
+
+// percent tells of each further tenth of the work.
+func percent(w io.Writer) func(done, total int64) {
+	told := int64(0)
+	return func(done, total int64) {
+		const step = 10
+		if at := done * 100 / max(total, 1) / step * step; at > told {
+			told = at
+			fmt.Fprintf(w, "        %d %%\n", at)
+		}
+	}
+}
+
+// describePacked prints the parts of an image, in bytes.
+func describePacked(w io.Writer, p layout.Packed) error {
+	table := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
+	fmt.Fprintf(table, "PART\tBYTES\tCOMPRESSED\n")
+	var size int64
+	for _, part := range p.Parts {
+		size += part.Size
+		fmt.Fprintf(table, "%s\t%d\t%d\n", part.Name, part.Size, part.Packed)
+	}
+	fmt.Fprintf(table, "all, with the recipe\t%d\t%d\n", size, p.Bytes)
+	if _, err := fmt.Fprintf(w, "Guest image %s for Kubernetes %s on %s\n", p.Image.Digest, p.Image.KubernetesVersion, p.Image.Architecture); err != nil {
+		return err
+	}
+	return table.Flush()
 }
 
 func runBuild(ctx context.Context, source string, printDir bool, stdout, stderr io.Writer) error {

@@ -8,7 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/skiff-k8s/skiff/cluster/clustertest"
 	"github.com/skiff-k8s/skiff/images/build"
+	"github.com/skiff-k8s/skiff/images/layout"
 )
 
 func TestRunExplainsItself(t *testing.T) {
@@ -20,6 +22,7 @@ func TestRunExplainsItself(t *testing.T) {
 		"nothing":         {nil, 2},
 		"unknown command": {[]string{"bake"}, 2},
 		"unknown flag":    {[]string{"build", "--fast"}, 2},
+		"another's flag":  {[]string{"pack", "--source", "x"}, 2},
 		"help":            {[]string{"build", "--help"}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -32,6 +35,38 @@ func TestRunExplainsItself(t *testing.T) {
 				t.Errorf("want the usage on standard error alone, got %q and %q", stderr.String(), stdout.String())
 			}
 		})
+	}
+}
+
+// TestPack: parts and sizes are printed, and what is missing or wrong is said.
+func TestPack(t *testing.T) {
+	t.Parallel()
+	folder, out := filepath.Join(t.TempDir(), "image"), filepath.Join(t.TempDir(), "layout")
+	if err := clustertest.Image(t.Context(), folder); err != nil {
+		t.Fatal(err)
+	}
+	var stdout, stderr strings.Builder
+	if got := run(t.Context(), []string{"pack", "--out", out, folder}, &stdout, &stderr); got != 0 {
+		t.Fatalf("got exit code %d: %s", got, stderr.String())
+	}
+	for _, want := range []string{"Guest image ", "PART", "kernel                 8", "all, with the recipe", out} {
+		if !strings.Contains(stdout.String(), want) {
+			t.Errorf("want %q in:\n%s", want, stdout.String())
+		}
+	}
+	if !layout.IsLayout(os.DirFS(out)) {
+		t.Error("there is no layout")
+	}
+	for want, args := range map[string][]string{
+		"--out names":             {"pack", folder},
+		`--level is "quick"`:      {"pack", "--out", out, "--level", "quick", folder},
+		"nowhere":                 {"pack", "--out", out, filepath.Join(folder, "nowhere")},
+		"is neither empty nor an": {"pack", "--out", folder, folder},
+	} {
+		stderr.Reset()
+		if got := run(t.Context(), args, &stdout, &stderr); got != 1 || !strings.Contains(stderr.String(), want) {
+			t.Errorf("%v: got exit code %d and %q, want 1 and %q", args, got, stderr.String(), want)
+		}
 	}
 }
 
