@@ -50,6 +50,25 @@ func Install(ctx context.Context, from, to string, progress func(done, total int
 	return err
 }
 
+// CurrentName is the link among image folders to the one that new clusters get.
+const CurrentName = "current"
+
+// Point makes the link CurrentName in dir lead to the image folder beside it that is called name, in one step.
+func Point(dir, name string) error {
+	link := filepath.Join(dir, CurrentName)
+	if old, err := os.Readlink(link); err == nil && old == name {
+		return nil
+	}
+	next := link + ".next"
+	if err := os.RemoveAll(next); err != nil {
+		return err
+	}
+	if err := os.Symlink(name, next); err != nil {
+		return err
+	}
+	return os.Rename(next, link)
+}
+
 // Sweep removes what Installs to folders beside to left when they were cut off. No Install to any of them may run.
 func Sweep(to string) error {
 	entries, err := os.ReadDir(filepath.Dir(to))

@@ -136,8 +136,11 @@ func (h Home) BaseImage(digest string) string {
 // BaseLock guards installation of guest images.
 func (h Home) BaseLock() string { return filepath.Join(h.State, "base.lock") }
 
-// Built is the folder that `make image` leaves its newest guest image in.
-func (h Home) Built() string { return filepath.Join(h.Cache, "images", "current") }
+// Images is the folder of guest images that were built or loaded, one folder per digest.
+func (h Home) Images() string { return filepath.Join(h.Cache, "images") }
+
+// Built is the guest image there that new clusters get: the one that was built or loaded last.
+func (h Home) Built() string { return filepath.Join(h.Images(), "current") }
 
 // MirrorCache is the folder of blobs that the registry mirror fetched from upstream; shared by all clusters.
 func (h Home) MirrorCache() string { return filepath.Join(h.Cache, "mirror") }

@@ -199,16 +199,5 @@ func publish(from, dir string, m images.Manifest) (string, error) {
 	if err := pruneImages(dir, m.Digest); err != nil {
 		return "", err
 	}
-	link := filepath.Join(dir, "current")
-	if old, err := os.Readlink(link); err == nil && old == m.Digest {
-		return target, nil
-	}
-	next := link + ".next"
-	if err := os.RemoveAll(next); err != nil {
-		return "", err
-	}
-	if err := os.Symlink(m.Digest, next); err != nil {
-		return "", err
-	}
-	return target, os.Rename(next, link)
+	return target, images.Point(dir, m.Digest)
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
@@ -27,7 +28,7 @@ import (
 // Assemble makes the image folder of the artifact a at to, which appears complete or not at all, from the blobs in fsys. Each blob
 // is read once, from its beginning to its end, and held to its digest and size; then every file is held to its own. An image that
 // is there and whole is left alone; what was there else is replaced. One that fails or is cut off leaves nothing that counts, and
-// what a killed one left goes with the next, and with images.Sweep. Two to one folder must not run at the same time.
+// what a killed one left goes with the next, and with Sweep. Two to one folder must not run at the same time.
 // progress, which may be nil, is told how many of all bytes are done.
 //
 // Failures with a known remedy: fail.ImageMissing (a blob is not there), fail.ChecksumMismatch, which names the blob, and
@@ -37,8 +38,7 @@ func Assemble(ctx context.Context, fsys fs.FS, a Artifact, to string, progress f
 	if there, err := images.ReadManifest(to); err == nil && there.Digest == a.Image.Digest && images.Verify(ctx, to) == nil {
 		return nil
 	}
-	// The name is one that images.Sweep removes, and another than Install makes.
-	s := &assembly{dir: to + ".parts.partial", artifact: a, targets: map[string]*os.File{}, progress: progress}
+	s := &assembly{dir: to + suffix, artifact: a, targets: map[string]*os.File{}, progress: progress}
 	for _, part := range a.Recipe.Parts {
 		s.total += part.Size
 	}
@@ -50,6 +50,24 @@ func Assemble(ctx context.Context, fsys fs.FS, a Artifact, to string, progress f
 		err = store.NoSpace(op, err)
 	}
 	return errors.Join(err, s.close(), os.RemoveAll(s.dir))
+}
+
+// suffix is that of folders in which images are assembled. images.Sweep removes them too.
+const suffix = ".parts.partial"
+
+// Sweep removes what Assembles to folders in dir left when they were killed. None may run.
+func Sweep(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	var problems []error
+	for _, entry := range entries {
+		if strings.HasSuffix(entry.Name(), suffix) {
+			problems = append(problems, os.RemoveAll(filepath.Join(dir, entry.Name())))
+		}
+	}
+	return errors.Join(problems...)
 }
 
 // install moves the files to their place, and holds each to its digest.

@@ -706,11 +706,11 @@ func TestAssembleCutOff(t *testing.T) {
 		t.Errorf("got error %v, want that it was cancelled", err)
 	}
 	nothing(t, to)
-	left := to + ".parts.partial"
+	left := to + suffix
 	if err := errors.Join(os.Mkdir(left, 0o755), os.WriteFile(filepath.Join(left, images.DiskName), []byte("half"), 0o444)); err != nil {
 		t.Fatal(err)
 	}
-	if err := images.Sweep(filepath.Join(filepath.Dir(to), "another")); err != nil {
+	if err := Sweep(filepath.Dir(to)); err != nil {
 		t.Fatal(err)
 	}
 	nothing(t, to)
@@ -744,7 +744,7 @@ func TestAssembleDiskFull(t *testing.T) {
 	}
 	nothing(t, to)
 	// And where the room goes while it works.
-	s := &assembly{dir: to + ".parts.partial", artifact: a, targets: map[string]*os.File{}}
+	s := &assembly{dir: to + suffix, artifact: a, targets: map[string]*os.File{}}
 	if err := os.Mkdir(s.dir, 0o755); err != nil {
 		t.Fatal(err)
 	}

@@ -67,7 +67,7 @@ It needs no root, no Docker and, once it has the guest image, no network.`,
 		groupLife:   {a.start(), a.stop(), a.pause(), a.unpause(), a.delete(), a.status(), a.ip(), a.snapshot(), a.spare(), a.prune()},
 		groupInside: {a.ssh(), a.kubectl(), a.apply(), a.convert(), a.image(), a.logs(), a.dashboard()},
 		groupAddons: {a.addons(), a.tunnel()},
-		groupSkiff:  {a.profileCommand(), a.config(), a.drivers(), a.doctor(), a.version()},
+		groupSkiff:  {a.profileCommand(), a.config(), a.drivers(), a.doctor(), a.bundle(), a.version()},
 		"":          append(refusedCommands(), a.agent()),
 	} {
 		for _, command := range commands {

@@ -1,0 +1,198 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/google/renameio/v2"
+
+	"github.com/skiff-k8s/skiff/fail"
+	"github.com/skiff-k8s/skiff/images"
+	"github.com/skiff-k8s/skiff/images/layout"
+	"github.com/skiff-k8s/skiff/machine"
+	"github.com/skiff-k8s/skiff/store"
+)
+
+// Bundle is a guest image in one file, and where it is on this computer.
+type Bundle struct {
+	Image             string `json:"image"` // digest of the guest image
+	KubernetesVersion string `json:"kubernetesVersion"`
+	Architecture      string `json:"architecture"`
+	File              string `json:"file"`
+	Bytes             int64  `json:"bytes"`            // of the file
+	Folder            string `json:"folder,omitempty"` // where it was loaded to
+}
+
+// SaveBundle writes the guest image that new clusters get to file, which appears complete or not at all, and replaces one that is
+// there.
+//
+// Failures with a known remedy: fail.ImageMissing, fail.ChecksumMismatch (of the image), fail.HostDiskFull.
+func (m *Manager) SaveBundle(ctx context.Context, file string, sink Sink) (Bundle, error) {
+	op := "save the bundle " + file
+	from, err := m.savable()
+	if err != nil {
+		return Bundle{}, err
+	}
+	work, err := os.MkdirTemp(filepath.Dir(file), ".skiff-bundle-")
+	if err != nil {
+		return Bundle{}, wrap(fail.FlagInvalid, err, "%s", op)
+	}
+	defer os.RemoveAll(work)
+	bundle := Bundle{File: file}
+	step := Event{Step: "pack", Index: 1, Steps: 2, Text: "Compress the guest image"}
+	err = inStep(step, sink, func() error {
+		packed, err := layout.Pack(ctx, []string{from}, filepath.Join(work, "layout"), layout.PackOptions{Progress: progress(step, sink)})
+		if err != nil {
+			return store.NoSpace(op, err)
+		}
+		own := packed[0].Image
+		bundle.Image, bundle.KubernetesVersion, bundle.Architecture = own.Digest, own.KubernetesVersion, own.Architecture
+		return nil
+	})
+	if err != nil {
+		return Bundle{}, err
+	}
+	step = Event{Step: "save", Index: 2, Steps: 2, Text: "Write " + file}
+	err = inStep(step, sink, func() error {
+		size, err := writeBundle(ctx, filepath.Join(work, "layout"), file, progress(step, sink))
+		bundle.Bytes = size
+		return store.NoSpace(op, err)
+	})
+	return bundle, err
+}
+
+func writeBundle(ctx context.Context, from, to string, progress func(done, total int64)) (int64, error) {
+	file, err := renameio.NewPendingFile(to, renameio.WithPermissions(0o644))
+	if err != nil {
+		return 0, err
+	}
+	defer file.Cleanup()
+	if err := layout.Bundle(ctx, os.DirFS(from), file, progress); err != nil {
+		return 0, err
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), file.CloseAtomicallyReplace()
+}
+
+// savable is the folder of the image that new clusters get; where there is none any more, that of the one that was installed last.
+func (m *Manager) savable() (string, error) {
+	_, missing := images.ReadManifest(m.Built)
+	if !fail.Is(missing, fail.ImageMissing) {
+		return m.Built, missing
+	}
+	entries, err := os.ReadDir(m.Home.Base())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	var newest string
+	var at time.Time
+	for _, entry := range entries {
+		dir := filepath.Join(m.Home.Base(), entry.Name())
+		own, err := images.ReadManifest(dir)
+		if err != nil || m.Home.BaseImage(own.Digest) != dir { // half installed, or half removed
+			continue
+		}
+		if info, err := entry.Info(); err == nil && info.ModTime().After(at) {
+			newest, at = dir, info.ModTime()
+		}
+	}
+	if newest == "" {
+		return "", missing
+	}
+	return newest, nil
+}
+
+// LoadBundle makes the guest image of a bundle, or of the folder of a layout, the one that new clusters get. Everything of it is
+// held to its digest. What is there already is left alone, and a load that fails changes nothing.
+//
+// Failures with a known remedy: fail.FlagInvalid (no bundle), fail.ChecksumMismatch, fail.K8sVersionUnsupported (the bundle has no
+// image for this skiff on this computer), fail.HostDiskFull.
+func (m *Manager) LoadBundle(ctx context.Context, file string, sink Sink) (Bundle, error) {
+	bundle, err := m.loadBundle(ctx, file, sink)
+	if err != nil {
+		return Bundle{}, err
+	}
+	return bundle, images.Point(m.Home.Images(), bundle.Image)
+}
+
+// loadBundle puts the image of a bundle into its folder.
+func (m *Manager) loadBundle(ctx context.Context, file string, sink Sink) (Bundle, error) {
+	fsys, done, err := layout.Open(file)
+	if err != nil {
+		return Bundle{}, ofBundle(file, err)
+	}
+	defer func() { _ = done() }()
+	artifact, err := chooseImage(fsys)
+	if err != nil {
+		return Bundle{}, ofBundle(file, err)
+	}
+	bundle := Bundle{
+		Image: artifact.Image.Digest, KubernetesVersion: artifact.Image.KubernetesVersion, Architecture: artifact.Image.Architecture,
+		File: file, Folder: filepath.Join(m.Home.Images(), artifact.Image.Digest),
+	}
+	if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() {
+		bundle.Bytes = info.Size()
+	}
+	step := Event{Step: "load", Index: 1, Steps: 1, Text: fmt.Sprintf("Load the guest image of Kubernetes %s from %s", bundle.KubernetesVersion, file)}
+	err = inStep(step, sink, func() error {
+		release, err := store.Lock(ctx, m.Home.BaseLock(), m.holder(), func(other store.Holder) {
+			emit(sink, Event{Step: step.Step, Text: fmt.Sprintf("Waiting for %s, which uses the guest images", other)}, Info)
+		})
+		if err != nil {
+			return store.NoSpace("load the bundle "+file, err)
+		}
+		defer release()
+		if err := errors.Join(store.Folder(m.Home.Images()), layout.Sweep(m.Home.Images())); err != nil {
+			return err
+		}
+		return ofBundle(file, layout.Assemble(ctx, fsys, artifact, bundle.Folder, progress(step, sink)))
+	})
+	return bundle, err
+}
+
+// chooseImage reads the image in a layout that this skiff can use on this computer.
+func chooseImage(fsys fs.FS) (layout.Artifact, error) {
+	index, err := layout.ReadIndex(fsys)
+	if err != nil {
+		return layout.Artifact{}, err
+	}
+	d, err := layout.Choose(index, runtime.GOARCH, bundled)
+	if err != nil {
+		return layout.Artifact{}, err
+	}
+	return layout.ReadArtifact(fsys, d)
+}
+
+// ofBundle says of an error what to do about the file.
+func ofBundle(file string, err error) error {
+	known, ok := errors.AsType[*fail.Error](err)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && !ok:
+		return fail.New(fail.FlagInvalid, "load the bundle "+file, "there is no file of that name")
+	case !ok:
+		return err
+	case known.ID == fail.ChecksumMismatch && known.Hint == "", known.ID == fail.ImageMissing:
+		known.ID = fail.ChecksumMismatch // an index promises what is not in the file
+		return known.WithHint("Nothing of it was taken. Copy the bundle here again, and compare the SHA-256 of both.").WithNext("sha256sum %s", machine.Quote(file))
+	case known.ID == fail.K8sVersionUnsupported:
+		return known.WithHint("This version of skiff makes clusters of Kubernetes %s; use a bundle of the same release.", bundled).WithNext("skiff version")
+	}
+	return err
+}
+
+// progress tells sink how far a step is.
+func progress(step Event, sink Sink) func(done, total int64) {
+	return func(done, total int64) {
+		step.Done, step.Total = done, total
+		emit(sink, step, Progress)
+	}
+}
