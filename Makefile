@@ -150,6 +150,7 @@ E2E_TIMEOUT ?= 60m
 .PHONY: e2e
 e2e: deps image $(PAGE) ## Run the tests in real virtual machines
 	@echo "== End to end"
+	SKIFF_TEST_IMAGE='$(IMAGE)' go test -tags $(TAGS) -count=1 -timeout 10m -v -run '^TestRealImage$$' ./images/layout
 	SKIFF_TEST_IMAGE='$(IMAGE)' go test -tags e2e,$(TAGS) -count=1 -timeout $(E2E_TIMEOUT) -v $(SHORT) -skip '$(DRIVER_TUTORIALS)' ./test/e2e/...
 
 # Tests of test/e2e that are about one driver.

@@ -124,6 +124,36 @@ func (m *Manager) LoadBundle(ctx context.Context, file string, sink Sink) (Bundl
 	return bundle, images.Point(m.Home.Images(), bundle.Image)
 }
 
+// BundledImage is the folder that LoadBundle loads the guest image at path to, when path is a bundle or the folder of a layout. All
+// else, such as the folder of an image, is returned as it is.
+func BundledImage(home store.Home, path string) string {
+	fsys, done, err := layout.Open(path)
+	if err != nil {
+		return path
+	}
+	defer func() { _ = done() }()
+	artifact, err := chooseImage(fsys)
+	if err != nil {
+		return path
+	}
+	return filepath.Join(home.Images(), artifact.Image.Digest)
+}
+
+// UseImage makes the guest image at path, which may be what LoadBundle takes or the folder of an image, the one that this manager
+// gives to new clusters. It fails as LoadBundle does; other commands than this one are left as they are.
+func (m *Manager) UseImage(ctx context.Context, path string, sink Sink) error {
+	info, err := os.Stat(path)
+	if m.Built = path; err != nil || info.IsDir() && !layout.IsLayout(os.DirFS(path)) {
+		return nil //nolint:nilerr // who needs an image says that it is not there
+	}
+	if m.Built = BundledImage(m.Home, path); m.Built != path && images.Verify(ctx, m.Built) == nil {
+		return nil
+	}
+	loaded, err := m.loadBundle(ctx, path, sink)
+	m.Built = loaded.Folder
+	return err
+}
+
 // loadBundle puts the image of a bundle into its folder.
 func (m *Manager) loadBundle(ctx context.Context, file string, sink Sink) (Bundle, error) {
 	fsys, done, err := layout.Open(file)

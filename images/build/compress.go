@@ -15,8 +15,8 @@ import (
 // same bytes.
 func Smallest(level int) func(ctx context.Context, to io.Writer, from io.Reader, size int64) error {
 	return func(ctx context.Context, to io.Writer, from io.Reader, size int64) error {
-		// One thread: the bytes must not depend on the number of processors.
-		zstd := exec.CommandContext(ctx, "zstd", "--quiet", "-"+strconv.Itoa(level), "--single-thread", "--stream-size="+strconv.FormatInt(size, 10), "--stdout")
+		// One thread: the bytes must not depend on the number of processors. A window of 2^27 bytes is what every reader takes.
+		zstd := exec.CommandContext(ctx, "zstd", "--quiet", "-"+strconv.Itoa(level), "--long=27", "--single-thread", "--stream-size="+strconv.FormatInt(size, 10), "--stdout")
 		var problems strings.Builder
 		zstd.Stdin, zstd.Stdout, zstd.Stderr = from, to, &problems
 		err := zstd.Run()

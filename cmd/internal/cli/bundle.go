@@ -54,7 +54,7 @@ then nothing is changed. Clusters that are there keep their image.`,
 				return err
 			}
 			if manager.Built != a.home.Built() {
-				a.out.Warn("", "New clusters do not get it, as SKIFF_IMAGE names another image: %s.", manager.Built)
+				a.out.Warn("", "New clusters do not get it, as the setting image names another: %s.", a.settings.text("image"))
 			}
 			return a.out.Data(loaded, func(w io.Writer) error {
 				_, err := fmt.Fprintf(w, "Kubernetes %s\t%s\n", loaded.KubernetesVersion, loaded.Folder)

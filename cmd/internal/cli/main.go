@@ -174,8 +174,8 @@ func (a *app) profile() string { return a.settings.text("profile") }
 // manager returns the cluster manager of this run.
 func (a *app) manager() *cluster.Manager {
 	built := a.home.Built()
-	if dir := a.deps.Env("SKIFF_IMAGE"); dir != "" {
-		built = dir
+	if named := a.settings.text("image"); named != "" {
+		built = cluster.BundledImage(a.home, named)
 	}
 	auto, named := a.deps.AllDrivers(a.home)
 	return &cluster.Manager{

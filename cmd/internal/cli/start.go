@@ -33,6 +33,7 @@ func startFlags() *pflag.FlagSet {
 	flags.String("cpus", "2", "processors: a number or max")
 	flags.String("disk-size", "20g", "size of the disk, which can grow later; it takes only what is used")
 	flags.String("kubernetes-version", "", "version of Kubernetes (default that of the guest image)")
+	flags.String("image", "", "guest image of a new cluster: a folder, or a bundle (default the one that was built or loaded last)")
 	flags.StringSlice("addons", nil, "addons to enable, as in a,b")
 	flags.StringSlice("apiserver-names", nil, "more names for the API server's certificate")
 	flags.StringSlice("apiserver-ips", nil, "more addresses for the API server's certificate")
@@ -90,6 +91,11 @@ func (a *app) runStart(cmd *cobra.Command) error {
 	when, err := warmSpare(a.settings.text("warm-spare"))
 	if err != nil {
 		return err
+	}
+	if named := a.settings.text("image"); named != "" && !options.DryRun {
+		if err := manager.UseImage(cmd.Context(), named, a.sink(cmd.Context())); err != nil {
+			return err
+		}
 	}
 	if options.DryRun {
 		started, err := manager.Start(cmd.Context(), options, nil)
