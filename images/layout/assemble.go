@@ -38,11 +38,13 @@ func Assemble(ctx context.Context, fsys fs.FS, a Artifact, to string, progress f
 	if there, err := images.ReadManifest(to); err == nil && there.Digest == a.Image.Digest && images.Verify(ctx, to) == nil {
 		return nil
 	}
-	s := &assembly{dir: to + suffix, artifact: a, targets: map[string]*os.File{}, progress: progress}
-	for _, part := range a.Recipe.Parts {
-		s.total += part.Size
+	s, err := newAssembly(a, to)
+	if err != nil {
+		return err
 	}
-	err := s.run(ctx, fsys, op)
+	defer s.decoder.Close()
+	s.progress = progress
+	err = s.run(ctx, fsys, op)
 	if err == nil {
 		err = install(ctx, s.dir, to)
 	}
@@ -85,8 +87,18 @@ type assembly struct {
 	dir         string
 	artifact    Artifact
 	targets     map[string]*os.File
+	decoder     *zstd.Decoder // one for all parts: its window is most of the memory that this takes
 	done, total int64
 	progress    func(done, total int64)
+}
+
+func newAssembly(a Artifact, to string) (*assembly, error) {
+	decoder, err := zstd.NewReader(nil, zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
+	s := &assembly{dir: to + suffix, artifact: a, targets: map[string]*os.File{}, decoder: decoder}
+	for _, part := range a.Recipe.Parts {
+		s.total += part.Size
+	}
+	return s, err
 }
 
 func (s *assembly) run(ctx context.Context, fsys fs.FS, op string) error {
@@ -196,7 +208,7 @@ func (s *assembly) part(ctx context.Context, fsys fs.FS, number int, uses []use)
 	defer file.Close()
 	blob := &checked{from: cancelled{ctx, file}, left: layer.Size, sum: digest.SHA256.Digester()}
 	w := &writer{uses: uses, sum: digest.SHA256.Digester(), left: part.Size, advance: s.advance}
-	unpacked := w.unpack(blob)
+	unpacked := w.unpack(s.decoder, blob)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -281,12 +293,10 @@ type writer struct {
 }
 
 // unpack reads a blob until the part has its size.
-func (w *writer) unpack(blob io.Reader) error {
-	decoder, err := zstd.NewReader(blob, zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
-	if err != nil {
+func (w *writer) unpack(decoder *zstd.Decoder, blob io.Reader) error {
+	if err := decoder.Reset(blob); err != nil {
 		return err
 	}
-	defer decoder.Close()
 	buffer := make([]byte, 1<<20)
 	for {
 		n, err := decoder.Read(buffer)

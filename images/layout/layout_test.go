@@ -744,7 +744,11 @@ func TestAssembleDiskFull(t *testing.T) {
 	}
 	nothing(t, to)
 	// And where the room goes while it works.
-	s := &assembly{dir: to + suffix, artifact: a, targets: map[string]*os.File{}}
+	s, err := newAssembly(a, to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.decoder.Close()
 	if err := os.Mkdir(s.dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
