@@ -8,9 +8,13 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"io"
 	"io/fs"
+	"log"
 	"maps"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,6 +25,10 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/registry"
+	ggcrlayout "github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -836,5 +844,50 @@ func TestOpenNoLayout(t *testing.T) {
 	}
 	if _, _, err := Open(filepath.Join(dir, "nothing")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got error %v, want fs.ErrNotExist", err)
+	}
+}
+
+// TestRegistry: a tool that knows nothing of skiff carries a layout into a registry, and every blob is there as it was.
+func TestRegistry(t *testing.T) {
+	t.Parallel()
+	packed := pack(t, testFolder(t))
+	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	defer server.Close()
+	from, err := ggcrlayout.ImageIndexFromPath(packed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tag, err := name.NewTag(strings.TrimPrefix(server.URL, "http://")+"/skiff/image:v1", name.Insecure)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.WriteIndex(tag, from); err != nil {
+		t.Fatal(err)
+	}
+	a := read(t, os.DirFS(packed))
+	for _, d := range append([]v1.Descriptor{a.Config}, a.Layers...) {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+"/v2/skiff/image/blobs/"+d.Digest.String(), http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum, err := digest.FromReader(answer.Body)
+		if closed := answer.Body.Close(); err != nil || closed != nil || sum != d.Digest {
+			t.Errorf("blob %s: got digest %s, error %v", d.Digest, sum, err)
+		}
+	}
+	got, err := remote.Index(tag)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content, err := got.RawManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if index, err := ParseIndex(content); err != nil || index.Manifests[0].Digest != a.Descriptor.Digest || index.Manifests[0].Annotations[AnnotationImage] != a.Image.Digest {
+		t.Errorf("got the index %s, error %v", content, err)
 	}
 }
