@@ -17,6 +17,7 @@ if [ "$1" = exit ]; then exit "$2"; fi
 if [ "$1" = wait ]; then echo waiting; trap 'echo signalled; exit 3' TERM; : >"$2"; while :; do sleep 0.05; done; fi
 if [ "$1" = convert ]; then sed 's,extensions/v1beta1,apps/v1,; s/^/{"items":[/; s/$/]}/'; exit; fi
 if [ "$1" = kustomize ]; then cat "$2"/*.yaml; exit; fi
+if [ "$1" = __complete ]; then shift; echo "pods	of $*"; echo ":4"; exit; fi
 echo "kubectl $*"
 echo "KUBECONFIG=$KUBECONFIG"
 if [ "$1" = apply ]; then cat; fi

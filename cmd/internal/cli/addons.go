@@ -64,7 +64,7 @@ func (a *app) addonsChange(name, short, done string, do func(*cluster.Manager, c
 		Use: name + " NAME...", Short: short, Args: countArgs(1, -1),
 		Example:           "  skiff addons " + name + " ingress",
 		Annotations:       map[string]string{annotationFormats: "json", annotationEvents: "yes"},
-		ValidArgsFunction: a.completeAddons,
+		ValidArgsFunction: a.completeAddons(name == "disable"),
 		RunE: func(cmd *cobra.Command, names []string) error {
 			var problems []error
 			for _, addon := range names { // all names are checked before the first is changed
@@ -83,16 +83,4 @@ func (a *app) addonsChange(name, short, done string, do func(*cluster.Manager, c
 			return nil
 		},
 	}
-}
-
-func (a *app) completeAddons(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	catalog, err := addons.Catalog()
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	var names []string
-	for _, addon := range catalog {
-		names = append(names, addon.Name+"\t"+addon.Description)
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
 }

@@ -36,7 +36,7 @@ func (a *app) config() *cobra.Command {
 		Annotations: map[string]string{annotationFormats: "json yaml"},
 	}
 	set := &cobra.Command{
-		Use: "set KEY VALUE", Short: "Write a setting, for clusters that are created afterwards", Args: countArgs(2, 2), ValidArgsFunction: completeKeys,
+		Use: "set KEY VALUE", Short: "Write a setting, for clusters that are created afterwards", Args: countArgs(2, 2), ValidArgsFunction: a.completeSetting,
 		Example: `  skiff config set memory 4g`,
 		RunE: func(_ *cobra.Command, args []string) error {
 			if err := knownKey(args[0]); err != nil {
@@ -99,13 +99,6 @@ func knownKey(key string) error {
 		return unknownKey("of skiff", key, known).WithNext("skiff config view")
 	}
 	return nil
-}
-
-func completeKeys(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	return settingKeys(), cobra.ShellCompDirectiveNoFileComp
 }
 
 // edit sets a key of the settings file, or takes it out when value is nil.

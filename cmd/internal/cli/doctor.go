@@ -49,7 +49,6 @@ The exit code is 0 when nothing fails and 4 when something does. A driver that d
 	}
 	cmd.Flags().StringVarP(&driver, "driver", "d", "", "check this driver only")
 	cmd.Flags().BoolVar(&fix, "fix", false, "fix what needs no root")
-	_ = cmd.RegisterFlagCompletionFunc("driver", a.completeDrivers) // fails for a flag that is not there, and it is
 	return cmd
 }
 
@@ -178,19 +177,6 @@ func plural(n int, one, many string) string {
 		return "1 " + one
 	}
 	return fmt.Sprintf("%d %s", n, many)
-}
-
-// completeDrivers offers the names of drivers.
-func (a *app) completeDrivers(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if err := a.prepare(cmd); err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	auto, named := a.deps.AllDrivers(a.home)
-	var names []string
-	for _, driver := range append(auto, named...) {
-		names = append(names, driver.Name())
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
 // driverState is one driver of `skiff drivers`.

@@ -36,7 +36,8 @@ writes, or a tar of an OCI layout, compressed with gzip or zstd or not. It is st
 whole. An image whose name the cluster already has replaces the old one. Names and digests are printed.`,
 		Example: `  docker save my-app:dev | skiff image load -
   skiff image load my-app.tar.gz`,
-		Annotations: map[string]string{annotationFormats: "json yaml"},
+		Annotations:       map[string]string{annotationFormats: "json yaml"},
+		ValidArgsFunction: completeFiles,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			from, archive, size := "the standard input", a.streams.In, int64(0)
 			if args[0] != "-" {

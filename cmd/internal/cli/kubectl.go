@@ -25,6 +25,7 @@ The exit code is kubectl's. All arguments are passed to kubectl, except -p and -
 		Example: `  skiff kubectl -- get pods -A
   skiff kubectl -p dev get nodes`,
 		DisableFlagParsing: true,
+		ValidArgsFunction:  a.completeKubectl,
 		// The arguments are taken apart here, before the settings are read with what was found.
 		PersistentPreRunE: func(*cobra.Command, []string) error { return nil },
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -19,7 +19,7 @@ func (a *app) profileCommand() *cobra.Command {
 	set := &cobra.Command{
 		Use: "set NAME", Short: "Select NAME as the cluster that commands without -p use", Args: countArgs(1, 1),
 		Example:           `  skiff profile set dev`,
-		ValidArgsFunction: a.completeProfiles,
+		ValidArgsFunction: a.completeProfile,
 		RunE:              func(_ *cobra.Command, args []string) error { return a.setProfile(args[0]) },
 	}
 	cmd := group(&cobra.Command{
@@ -27,7 +27,7 @@ func (a *app) profileCommand() *cobra.Command {
 		Example: `  skiff profile list
   skiff profile dev    # the same as: skiff profile set dev
   skiff profile        # which one it is`,
-		ValidArgsFunction: a.completeProfiles,
+		ValidArgsFunction: a.completeProfile,
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				return a.setProfile(args[0])

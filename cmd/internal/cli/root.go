@@ -39,7 +39,7 @@ It needs no root, no Docker and, once it has the guest image, no network.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          func(cmd *cobra.Command, args []string) error { return unknownCommand(cmd, args) },
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE:          func(cmd *cobra.Command, _ []string) error { return a.whatNext(cmd) },
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			return a.prepare(cmd)
 		},
@@ -54,7 +54,6 @@ It needs no root, no Docker and, once it has the guest image, no network.`,
 	root.SetFlagErrorFunc(flagError)
 	root.CompletionOptions.HiddenDefaultCmd = false
 	a.globalFlags(root.PersistentFlags())
-	_ = root.RegisterFlagCompletionFunc("profile", a.completeProfiles) // fails for a flag that is not there, and it is
 	root.AddGroup(
 		&cobra.Group{ID: groupLife, Title: "Life of a cluster:"},
 		&cobra.Group{ID: groupInside, Title: "Inside the cluster:"},
@@ -77,6 +76,7 @@ It needs no root, no Docker and, once it has the guest image, no network.`,
 		}
 	}
 	a.helpCommands(root)
+	a.completions(root)
 	return root
 }
 
@@ -173,18 +173,6 @@ func checkNode(cmd *cobra.Command) error {
 		return fail.New(fail.FlagInvalid, "read --node "+node, "a cluster has the node skiff and no other")
 	}
 	return nil
-}
-
-// completeProfiles offers the names of clusters.
-func (a *app) completeProfiles(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if err := a.prepare(cmd); err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	names, err := a.home.Profiles()
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
 // agent is the process of one cluster; package cluster starts it.

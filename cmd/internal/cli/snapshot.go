@@ -160,19 +160,3 @@ func (a *app) snapshotDelete() *cobra.Command {
 		},
 	}
 }
-
-// completeSnapshots offers the names of the cluster's snapshots.
-func (a *app) completeSnapshots(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if err := a.prepare(cmd); err != nil || len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	list, err := a.manager().Snapshots(cmd.Context(), a.profile())
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	var names []string
-	for _, one := range list {
-		names = append(names, one.Name)
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
-}

@@ -68,7 +68,6 @@ space.`,
 	cmd.Flags().AddFlagSet(spareFlags())
 	cmd.Flags().Bool(unasked, false, "")
 	_ = cmd.Flags().MarkHidden(unasked)
-	_ = cmd.RegisterFlagCompletionFunc("addons", a.completeAddons)
 	return cmd
 }
 
@@ -166,18 +165,6 @@ func (a *app) spareDelete() *cobra.Command {
 			return nil
 		},
 	}
-}
-
-// completeSpares offers the names of the warm spares.
-func (a *app) completeSpares(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if err := a.prepare(cmd); err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	names, err := a.manager().SpareNames()
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
 // prepareSpare lets a warm spare be prepared in the background, for the next start that asks for the same as this one did.

@@ -74,7 +74,6 @@ On a cluster that runs well it does nothing. It returns when the cluster can be 
 	cmd.Flags().AddFlagSet(startFlags())
 	accepted(cmd.Flags())
 	refuseStart(cmd.Flags())
-	_ = cmd.RegisterFlagCompletionFunc("addons", a.completeAddons)
 	return cmd
 }
 
