@@ -25,6 +25,8 @@ NODE_PACKAGES := $(if $(shell command -v npm 2>/dev/null),,nodejs npm)
 
 VERSION ?= $(or $(shell git describe --tags --match 'v*' --dirty 2>/dev/null),v0.0.0-dev)
 COMMIT ?= $(or $(shell git rev-parse HEAD 2>/dev/null),unknown)
+# What is made at no particular time is dated like the commit, so that twice the same sources give the same bytes.
+SOURCE_DATE_EPOCH ?= $(or $(shell git log -1 --format=%ct 2>/dev/null),0)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 
 # The driver for libvirt needs cgo, and loads libvirt's library when skiff runs: neither the library nor its headers are
@@ -91,6 +93,10 @@ page-if-possible:
 build: page-if-possible ## Build bin/skiff
 	@echo "== Building bin/skiff $(VERSION)"
 	CGO_ENABLED=$(CGO_ENABLED) go build -tags $(TAGS) -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/skiff ./cmd/skiff
+
+.PHONY: man
+man: ## Write the manual pages of all commands, below bin/man
+	CGO_ENABLED=0 go run ./cmd/skiff-man --version '$(VERSION)' --epoch '$(SOURCE_DATE_EPOCH)' bin/man
 
 # What skiff runs on. The guest image is built for amd64 alone.
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64

@@ -24,6 +24,12 @@ const (
 	groupSkiff  = "skiff"
 )
 
+// Commands returns the tree of commands for what describes them, such as manual pages. They cannot be run.
+func Commands(version string) *cobra.Command {
+	a := &app{deps: Deps{Version: version}}
+	return a.root()
+}
+
 // root builds the tree of commands. It is built for every run: there is no state but that of the run.
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
