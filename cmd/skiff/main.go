@@ -44,7 +44,7 @@ func live() cli.Deps {
 		executable = os.Args[0]
 	}
 	return cli.Deps{
-		Version: version, Commit: commit, Env: os.Getenv, Facts: host.Look,
+		Version: version, Commit: commit, Build: build, Env: os.Getenv, Facts: host.Look,
 		Drivers:    findDriver,
 		AllDrivers: allDrivers,
 		Agents:     cluster.LiveAgents{Executable: executable},

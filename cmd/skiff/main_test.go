@@ -68,7 +68,7 @@ func fakes() (cli.Deps, error) {
 	}
 	driver := fake.New(options)
 	deps := cli.Deps{
-		Version: "v1.2.3", Commit: "0123abc", Env: os.Getenv,
+		Version: "v1.2.3", Commit: "0123abc", Build: cli.BuildStatic, Env: os.Getenv,
 		Facts: func() host.Facts { return host.Facts{CPUs: 8, MemoryMiB: 16384, AvailableMiB: 12000} },
 		Drivers: func(ctx context.Context, _ store.Home) func(string) (drivers.Driver, error) {
 			return func(name string) (drivers.Driver, error) {

@@ -38,7 +38,7 @@ func testDeps(t *testing.T) Deps {
 	})
 	id := 0
 	return Deps{
-		Version: "v1.2.3", Commit: "0123abc", Env: func(name string) string { return env[name] },
+		Version: "v1.2.3", Commit: "0123abc", Build: BuildStatic, Env: func(name string) string { return env[name] },
 		Facts: func() host.Facts { return host.Facts{CPUs: 8, MemoryMiB: 16384, AvailableMiB: 12000} },
 		Drivers: func(context.Context, store.Home) func(string) (drivers.Driver, error) {
 			return func(string) (drivers.Driver, error) { return fake.New(fake.Options{}), nil }

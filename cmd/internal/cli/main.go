@@ -28,6 +28,7 @@ type Streams = ui.Streams
 // Deps is what the commands work with. Tests hand in fakes.
 type Deps struct {
 	Version, Commit string
+	Build           Build
 	Env             func(name string) string // the process's environment
 	Facts           func() host.Facts
 	Drivers         func(context.Context, store.Home) func(name string) (drivers.Driver, error)
