@@ -15,13 +15,17 @@ SHELL := /bin/bash
 #   openssh-client curl ca-certificates     reaching guests and web pages by hand and in tests
 #   libvirt-daemon-system libvirt-clients libvirt-daemon-driver-qemu dnsmasq-base   tests of the driver for libvirt
 #   chromium fonts-noto-cjk                 tests of the dashboard's page
+#   ruby                                    runs the formula for Homebrew, with a stand-in for Homebrew
 # Node.js and npm, which make that page, may come from elsewhere: they are installed only where there is no npm.
 DEBIAN_PACKAGES := qemu-system-x86 qemu-utils mmdebstrap busybox-static cpio kmod e2fsprogs zstd xz-utils \
 	libseccomp-dev pkg-config gcc libc6-dev openssh-client curl ca-certificates \
 	dpkg-dev meson ninja-build libfdt-dev libglib2.0-dev libpixman-1-dev \
 	libvirt-daemon-system libvirt-clients libvirt-daemon-driver-qemu dnsmasq-base \
-	chromium fonts-noto-cjk
+	chromium fonts-noto-cjk ruby
 NODE_PACKAGES := $(if $(shell command -v npm 2>/dev/null),,nodejs npm)
+
+# The source archive of a release has this file, for what git says in a checkout, and the page of the dashboard.
+-include release.mk
 
 VERSION ?= $(or $(shell git describe --tags --match 'v*' --dirty 2>/dev/null),v0.0.0-dev)
 COMMIT ?= $(or $(shell git rev-parse HEAD 2>/dev/null),unknown)
@@ -85,7 +89,7 @@ $(PAGE): $(MODULES) $(WEB_SOURCES)
 # an error.
 .PHONY: page-if-possible
 page-if-possible:
-	@if ! command -v npm >/dev/null; then exit 0; fi; \
+	@if [ -n '$(PAGE_IS_BUILT)' ] || ! command -v npm >/dev/null; then exit 0; fi; \
 	if $(MAKE) -s --no-print-directory $(MODULES); then $(MAKE) -s --no-print-directory $(PAGE); else \
 		echo "npm could not fetch what the page of the dashboard is made of; skiff is built without it. With a network: make dashboard build" >&2; fi
 
@@ -93,6 +97,46 @@ page-if-possible:
 build: page-if-possible ## Build bin/skiff
 	@echo "== Building bin/skiff $(VERSION)"
 	CGO_ENABLED=$(CGO_ENABLED) go build -tags $(TAGS) -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/skiff ./cmd/skiff
+
+.PHONY: release
+release: release-ready $(PAGE) cross man ## Make the files of a release below bin/release: make release VERSION=v0.1.0
+	@echo "== Building for the packages, with the driver for libvirt"
+	CGO_ENABLED=1 GOOS=linux GOARCH=amd64 go build -tags $(TAGS) -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' \
+		-o bin/cross/skiff-linux-amd64-libvirt ./cmd/skiff
+	CGO_ENABLED=0 go run ./packaging/release --version '$(VERSION)' --commit '$(COMMIT)' --epoch '$(SOURCE_DATE_EPOCH)' \
+		--programs bin/cross --man bin/man --out bin/release
+	$(MAKE) --no-print-directory formula FORMULA=bin/release/skiff.rb FORMULA_SOURCE='bin/release/skiff-$(VERSION).tar.gz'
+
+# Debian packages that a release needs besides Go, make and git; gh is for publishing it.
+RELEASE_PACKAGES := lintian ruby gcc libc6-dev ca-certificates gh
+
+.PHONY: release-deps
+release-deps: ## Install the Debian packages that a release needs
+	@$(MAKE) --no-print-directory deps DEBIAN_PACKAGES='$(RELEASE_PACKAGES)'
+
+# A draft, so that somebody looks at it before it is public.
+.PHONY: publish
+publish: ## Upload the files of a release to GitHub, as a draft
+	gh release create '$(VERSION)' bin/release/* --draft --verify-tag --title 'skiff $(VERSION)' --notes 'CHANGELOG.md says what is new.'
+
+# What is not committed would be in the programs and not in the source archive.
+.PHONY: release-ready
+release-ready:
+	@[[ '$(VERSION)' =~ ^v[0-9]+\.[0-9]+\.[0-9]+(-[a-z]+\.[0-9]+)?$$ ]] || { echo "$(VERSION) is not the version of a release. Name one: make release VERSION=v0.1.0" >&2; exit 1; }
+	@changed=$$(git status --porcelain); [ -z "$$changed" ] || { \
+		echo "A release is made of a commit, and these files differ from it; commit them or put them aside (git stash):" >&2; echo "$$changed" >&2; exit 1; }
+	@[ "$$(go env GOHOSTOS)/$$(go env GOHOSTARCH)" = linux/amd64 ] || { echo "A release is made on Linux on amd64: the packages' program is built with its C compiler." >&2; exit 1; }
+	@for tool in lintian ruby gcc; do command -v $$tool >/dev/null || { echo "A release needs $$tool, which is not installed; on Debian: make release-deps" >&2; exit 1; }; done
+
+# A formula, by default the one that is filled in by `make release`, against the sources that it names.
+FORMULA ?= packaging/homebrew/skiff.rb
+FORMULA_SOURCE ?=
+.PHONY: formula
+formula: page-if-possible ## Build, install and test skiff as Homebrew would, with a stand-in for Homebrew
+	@command -v ruby >/dev/null || { echo "The formula is run by ruby, which is not installed. On Debian: apt install ruby" >&2; exit 1; }
+	@echo "== The formula for Homebrew"
+	ruby -wc $(FORMULA)
+	ruby -w packaging/homebrew/standin.rb $(FORMULA) $(FORMULA_SOURCE)
 
 .PHONY: man
 man: ## Write the manual pages of all commands, below bin/man
@@ -178,7 +222,7 @@ web: $(PAGE) ## Test the page of the dashboard, in Chromium
 	cd $(WEB) && node_modules/.bin/tsc --noEmit && node_modules/.bin/vitest run
 	go test -tags browser -count=1 -timeout 10m -run '^TestBrowser' ./dashboard
 
-TEST_PARTS := deps fmt-check lint unit verify site cross web image drivers-tested e2e-tested
+TEST_PARTS := deps fmt-check lint unit verify site cross formula web image drivers-tested e2e-tested
 
 # The times are printed when a part fails, too.
 .PHONY: test
