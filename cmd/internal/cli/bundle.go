@@ -20,7 +20,7 @@ there with "skiff start --offline".`,
 
 func (a *app) bundleSave() *cobra.Command {
 	return &cobra.Command{
-		Use: "save FILE", Short: "Write the guest image to a file", Args: countArgs(1, 1),
+		Use: "save FILE", Short: "Write the guest image to a file", Args: countArgs(1, 1), ValidArgsFunction: completeFiles,
 		Long: `Write the guest image that new clusters get to a file, and print its name and size. The file is a tar archive of an
 OCI image layout; registries and their tools can carry it too. A file of that name is replaced once the new one is whole.
 Beside it as much room again is needed for a moment. The same image gives the same file.`,
@@ -41,7 +41,7 @@ Beside it as much room again is needed for a moment. The same image gives the sa
 
 func (a *app) bundleLoad() *cobra.Command {
 	return &cobra.Command{
-		Use: "load FILE|DIR", Short: "Make the guest image of a bundle the one of new clusters", Args: countArgs(1, 1),
+		Use: "load FILE|DIR", Short: "Make the guest image of a bundle the one of new clusters", Args: countArgs(1, 1), ValidArgsFunction: completeFiles,
 		Long: `Make the guest image of a bundle, or of the folder of an OCI image layout, the one that new clusters get, and print
 its version of Kubernetes and its folder. Every byte is held to its digest: a file that is cut off or changed is refused, and
 then nothing is changed. Clusters that are there keep their image.`,
