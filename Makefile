@@ -220,7 +220,7 @@ test-drivers: deps image ## Run the conformance of each driver against the real 
 web: $(PAGE) ## Test the page of the dashboard, in Chromium
 	@echo "== The page of the dashboard"
 	cd $(WEB) && node_modules/.bin/tsc --noEmit && node_modules/.bin/vitest run
-	go test -tags browser -count=1 -timeout 10m -run '^TestBrowser' ./dashboard
+	go test -tags browser -count=1 -timeout 30m -run '^TestBrowser' ./dashboard
 
 TEST_PARTS := deps fmt-check lint unit verify site cross formula web image drivers-tested e2e-tested
 

@@ -3,6 +3,7 @@
 package dashboard
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -28,6 +29,9 @@ func TestBrowser(t *testing.T) {
 	}
 }
 
+// longestScript is several times what the longest script takes, so that one that hangs is named.
+const longestScript = 8 * time.Minute
+
 func browse(t *testing.T, script string) {
 	t.Helper()
 	api := newFakeAPI(t)
@@ -39,7 +43,10 @@ func browse(t *testing.T, script string) {
 	control := httptest.NewServer(controls(t, s, api))
 	t.Cleanup(control.Close)
 	s.clusters.tool = kubectlOf(t, control.URL)
-	command := exec.CommandContext(t.Context(), "node", script)
+	ctx, cancel := context.WithTimeout(t.Context(), longestScript)
+	defer cancel()
+	command := exec.CommandContext(ctx, "node", script)
+	command.WaitDelay = 10 * time.Second // its browser holds the same output
 	command.Env = append(os.Environ(), "SKIFF_CONTROL="+control.URL, "SKIFF_SCREENSHOTS="+screenshots(t))
 	command.Stdout, command.Stderr = t.Output(), t.Output()
 	if err := command.Run(); err != nil {

@@ -17,10 +17,11 @@ const pages = [
 
 /** Opens a page, and waits until the API server has said what is measured. */
 async function open(page, [, path, sign]) {
-  const asked = page.waitForResponse(answer => /metrics\.k8s\.io\/v1beta1/.test(answer.url()));
+  // Not waitForResponse and finished(): that waits for ever when the request was one of the page before, which is gone.
+  const asked = page.waitForEvent('requestfinished', request => /metrics\.k8s\.io\/v1beta1/.test(request.url()));
   await page.goto(new URL(path, page.url()).href);
   await sign(page).first().waitFor();
-  await (await asked).finished();
+  await asked;
 }
 
 await inBrowser(async page => {
