@@ -139,9 +139,9 @@ func BundledImage(home store.Home, path string) string {
 	return filepath.Join(home.Images(), artifact.Image.Digest)
 }
 
-// UseImage makes the guest image at path, which may be what LoadBundle takes or the folder of an image, the one that this manager
+// useImage makes the guest image at path, which may be what LoadBundle takes or the folder of an image, the one that this manager
 // gives to new clusters. It fails as LoadBundle does; other commands than this one are left as they are.
-func (m *Manager) UseImage(ctx context.Context, path string, sink Sink) error {
+func (m *Manager) useImage(ctx context.Context, path string, sink Sink) error {
 	info, err := os.Stat(path)
 	if m.Built = path; err != nil || info.IsDir() && !layout.IsLayout(os.DirFS(path)) {
 		return nil //nolint:nilerr // who needs an image says that it is not there
@@ -174,17 +174,7 @@ func (m *Manager) loadBundle(ctx context.Context, file string, sink Sink) (Bundl
 	}
 	step := Event{Step: "load", Index: 1, Steps: 1, Text: fmt.Sprintf("Load the guest image of Kubernetes %s from %s", bundle.KubernetesVersion, file)}
 	err = inStep(step, sink, func() error {
-		release, err := store.Lock(ctx, m.Home.BaseLock(), m.holder(), func(other store.Holder) {
-			emit(sink, Event{Step: step.Step, Text: fmt.Sprintf("Waiting for %s, which uses the guest images", other)}, Info)
-		})
-		if err != nil {
-			return store.NoSpace("load the bundle "+file, err)
-		}
-		defer release()
-		if err := errors.Join(store.Folder(m.Home.Images()), layout.Sweep(m.Home.Images())); err != nil {
-			return err
-		}
-		return ofBundle(file, layout.Assemble(ctx, fsys, artifact, bundle.Folder, progress(step, sink)))
+		return ofBundle(file, m.assemble(ctx, fsys, artifact, bundle.Folder, step, sink))
 	})
 	return bundle, err
 }

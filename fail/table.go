@@ -132,7 +132,7 @@ func Table() []Kind {
 		{ClusterNotFound, CodeNotFound, "There is no cluster of that name.", "List the clusters, or start one."},
 		{AddonNotFound, CodeNotFound, "No addon has that name.", "Run `skiff addons list`."},
 		{SnapshotNotFound, CodeNotFound, "The cluster has no snapshot of that name.", "Run `skiff snapshot list`."},
-		{ImageMissing, CodeNotFound, "The guest image is not on this machine.", "Build it with `make image`."},
+		{ImageMissing, CodeNotFound, "The guest image is not on this machine.", "Name one with `--image`, load a bundle with `skiff bundle load FILE`, set `image-mirrors` to a place that has it, or build it with `make image`."},
 		{DashboardMissing, CodeNotFound, "This skiff was built without the page of the dashboard.", "Build it with `make dashboard build`, which needs Node.js."},
 		{ClusterLocked, CodeConflict, "Another command holds the cluster.", "Wait for it to end, or end it."},
 		{ClusterNotRunning, CodeConflict, "The cluster exists and does not run.", "Start it."},

@@ -142,6 +142,12 @@ func (h Home) Images() string { return filepath.Join(h.Cache, "images") }
 // Built is the guest image there that new clusters get: the one that was built or loaded last.
 func (h Home) Built() string { return filepath.Join(h.Images(), "current") }
 
+// Downloads is the folder of an OCI image layout, with what was downloaded of guest images; package images/download writes it.
+func (h Home) Downloads() string { return filepath.Join(h.Cache, "downloads") }
+
+// DownloadsLock is held while something is downloaded there or removed.
+func (h Home) DownloadsLock() string { return filepath.Join(h.State, "downloads.lock") }
+
 // MirrorCache is the folder of blobs that the registry mirror fetched from upstream; shared by all clusters.
 func (h Home) MirrorCache() string { return filepath.Join(h.Cache, "mirror") }
 

@@ -4,6 +4,7 @@ package main
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -22,10 +23,11 @@ import (
 	"github.com/skiff-k8s/skiff/store"
 )
 
-// version and commit are set by the linker; see the Makefile.
+// version, commit and imageIndex are set by the linker; see the Makefile.
 var (
-	version = "v0.0.0-dev" //nolint:gochecknoglobals // the linker can set nothing else
-	commit  = "unknown"    //nolint:gochecknoglobals // as above
+	version    = "v0.0.0-dev" //nolint:gochecknoglobals // the linker can set nothing else
+	commit     = "unknown"    //nolint:gochecknoglobals // as above
+	imageIndex = ""           //nolint:gochecknoglobals // as above; digest of the index of guest images of a release
 )
 
 func main() {
@@ -43,8 +45,12 @@ func live() cli.Deps {
 	if err != nil {
 		executable = os.Args[0]
 	}
+	program, err := filepath.EvalSymlinks(executable) // packages link to where the program lies beside its files
+	if err != nil {
+		program = executable
+	}
 	return cli.Deps{
-		Version: version, Commit: commit, Build: build, Env: os.Getenv, Facts: host.Look,
+		Version: version, Commit: commit, Build: build, Program: program, ImageIndex: imageIndex, Env: os.Getenv, Facts: host.Look,
 		Drivers:    findDriver,
 		AllDrivers: allDrivers,
 		Agents:     cluster.LiveAgents{Executable: executable},

@@ -35,6 +35,8 @@ const (
 	// envBackground, when not empty, lets skiff do what it does in the background, but waits for the end. Otherwise it does
 	// none of that.
 	envBackground = "SKIFF_TEST_BACKGROUND"
+	envProgram    = "SKIFF_TEST_PROGRAM" // where skiff takes itself to be
+	envIndex      = "SKIFF_TEST_INDEX"   // digest of the index of guest images that it takes itself to be built for
 )
 
 func TestMain(m *testing.M) {
@@ -68,7 +70,7 @@ func fakes() (cli.Deps, error) {
 	}
 	driver := fake.New(options)
 	deps := cli.Deps{
-		Version: "v1.2.3", Commit: "0123abc", Build: cli.BuildStatic, Env: os.Getenv,
+		Version: "v1.2.3", Commit: "0123abc", Build: cli.BuildStatic, Program: os.Getenv(envProgram), ImageIndex: os.Getenv(envIndex), Env: os.Getenv,
 		Facts: func() host.Facts { return host.Facts{CPUs: 8, MemoryMiB: 16384, AvailableMiB: 12000} },
 		Drivers: func(ctx context.Context, _ store.Home) func(string) (drivers.Driver, error) {
 			return func(name string) (drivers.Driver, error) {

@@ -7,15 +7,19 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/opencontainers/go-digest"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/skiff-k8s/skiff/agent"
@@ -74,6 +78,7 @@ func endAgents(home string) {
 func commands() map[string]func(*testscript.TestScript, bool, []string) {
 	return map[string]func(*testscript.TestScript, bool, []string){
 		"appears": appears, "becomes": becomes, "code": code, "connects": connects, "flip": flip, "killagent": killAgent, "listen": listen, "lines": lines,
+		"serve": serve, "sum": sum,
 	}
 }
 
@@ -202,4 +207,59 @@ func lines(ts *testscript.TestScript, neg bool, args []string) {
 	if got := fmt.Sprint(strings.Count(ts.ReadFile(args[0]), "\n")); got != args[1] {
 		ts.Fatalf("%s has %s lines, want %s", args[0], got, args[1])
 	}
+}
+
+// serve serves a folder until the script ends: serve VARIABLE FOLDER. The variable becomes its URL. Requests and their ranges are
+// written to the file "requests". The first answer with the largest file is cut off in its middle.
+func serve(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: serve VARIABLE FOLDER")
+	}
+	folder := ts.MkAbs(args[1])
+	log, err := os.OpenFile(ts.MkAbs("requests"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	ts.Check(err)
+	var cut sync.Once
+	large := largest(ts, folder)
+	files := http.FileServer(http.Dir(folder))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintln(log, r.Method, r.URL.Path, r.Header.Get("Range"))
+		if r.URL.Path == "/"+large {
+			cut.Do(func() {
+				content, _ := os.ReadFile(filepath.Join(folder, large))
+				w.Header().Set("Content-Length", strconv.Itoa(len(content)))
+				_, _ = w.Write(content[:len(content)/2])
+				_ = http.NewResponseController(w).Flush()
+				panic(http.ErrAbortHandler)
+			})
+		}
+		files.ServeHTTP(w, r)
+	}))
+	ts.Defer(func() { _ = log.Close() })
+	ts.Defer(server.Close)
+	ts.Setenv(args[0], server.URL)
+}
+
+// largest is the path of the largest file below folder.
+func largest(ts *testscript.TestScript, folder string) (found string) {
+	var size int64
+	ts.Check(filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		info, err := entry.Info()
+		if err == nil && info.Size() > size {
+			size = info.Size()
+			found, err = filepath.Rel(folder, path)
+		}
+		return err
+	}))
+	return found
+}
+
+// sum sets a variable to the digest of a file, as references have it: sum VARIABLE FILE.
+func sum(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: sum VARIABLE FILE")
+	}
+	ts.Setenv(args[0], digest.FromString(ts.ReadFile(args[1])).String())
 }

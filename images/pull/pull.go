@@ -1,18 +1,16 @@
-// Package pull brings a guest image from where it is published to this computer: it chooses one of an index, downloads what makes it up
-// and puts the files together.
+// Package pull chooses a guest image among those that are published, and brings what describes it to this computer. The rest is fetched
+// and put together as packages download and layout do it.
 package pull
 
 import (
 	"context"
 	"encoding/json"
 	"os"
-	"path/filepath"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/skiff-k8s/skiff/fail"
-	"github.com/skiff-k8s/skiff/images"
 	"github.com/skiff-k8s/skiff/images/download"
 	"github.com/skiff-k8s/skiff/images/layout"
 )
@@ -23,36 +21,12 @@ type Request struct {
 	Architecture      string        // as Go says it
 	KubernetesVersion string        // with its v; empty: the newest of the index
 	Blobs             string        // folder of the Downloader
-	Images            string        // folder of images, one folder for each digest
 }
 
-// Progress is told what is done. Either may be nil.
-type Progress struct {
-	Download func(download.Progress)
-	Assemble func(done, total int64) // bytes
-}
-
-// Image returns the folder of the image, which is complete. What is there of it already, blobs and the image itself, is not fetched
-// again. Two to one folder of images must not run at the same time.
+// Describe chooses the image and downloads what describes it: some kilobytes. What is there already is not fetched again.
 //
-// Failures with a known remedy: those of download.Fetch and layout.Assemble, and fail.K8sVersionUnsupported.
-func Image(ctx context.Context, d *download.Downloader, want Request, progress Progress) (string, error) {
-	artifact, err := describe(ctx, d, want)
-	if err != nil {
-		return "", err
-	}
-	folder := filepath.Join(want.Images, artifact.Image.Digest)
-	if there, err := images.ReadManifest(folder); err == nil && there.Digest == artifact.Image.Digest && images.Verify(ctx, folder) == nil {
-		return folder, nil
-	}
-	if err := d.Fetch(ctx, artifact.Layers, progress.Download); err != nil {
-		return "", err
-	}
-	return folder, layout.Assemble(ctx, os.DirFS(want.Blobs), artifact, folder, progress.Assemble)
-}
-
-// describe chooses the image and downloads what describes it: some kilobytes.
-func describe(ctx context.Context, d *download.Downloader, want Request) (layout.Artifact, error) {
+// Failures with a known remedy: those of download.Fetch and layout.ReadArtifact, and fail.K8sVersionUnsupported.
+func Describe(ctx context.Context, d *download.Downloader, want Request) (layout.Artifact, error) {
 	content, err := d.Index(ctx, want.Index)
 	if err != nil {
 		return layout.Artifact{}, err

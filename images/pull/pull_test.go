@@ -103,7 +103,7 @@ func TestCarriers(t *testing.T) {
 	var digests []string
 	for _, source := range []string{static, "oci://" + tag.Context().Name(), dir} {
 		home := t.TempDir()
-		want := pull.Request{Index: index, Architecture: runtime.GOARCH, Blobs: filepath.Join(home, "blobs"), Images: filepath.Join(home, "images")}
+		want := pull.Request{Index: index, Architecture: runtime.GOARCH, Blobs: filepath.Join(home, "blobs")}
 		var bytes download.Progress
 		var assembled, of int64
 		var requests []int // after the first time, and after the second
@@ -112,11 +112,17 @@ func TestCarriers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			folder, err := pull.Image(t.Context(), d, want, pull.Progress{
-				Download: func(p download.Progress) { bytes = p },
-				Assemble: func(done, total int64) { assembled, of = done, total },
-			})
+			artifact, err := pull.Describe(t.Context(), d, want)
 			if err != nil {
+				t.Fatalf("%s: %v", source, err)
+			}
+			if requests == nil { // the second time the image is there, and its description says so
+				if err := d.Fetch(t.Context(), artifact.Layers, func(p download.Progress) { bytes = p }); err != nil {
+					t.Fatalf("%s: %v", source, err)
+				}
+			}
+			folder := filepath.Join(home, "images", artifact.Image.Digest)
+			if err := layout.Assemble(t.Context(), os.DirFS(want.Blobs), artifact, folder, func(done, total int64) { assembled, of = done, total }); err != nil {
 				t.Fatalf("%s: %v", source, err)
 			}
 			if err := images.Reread(t.Context(), folder); err != nil {
@@ -150,12 +156,12 @@ func TestNotThere(t *testing.T) {
 	t.Parallel()
 	dir, index := release(t)
 	home := t.TempDir()
-	want := pull.Request{Index: index, Architecture: runtime.GOARCH, KubernetesVersion: "v1.2.3", Blobs: filepath.Join(home, "blobs"), Images: filepath.Join(home, "images")}
+	want := pull.Request{Index: index, Architecture: runtime.GOARCH, KubernetesVersion: "v1.2.3", Blobs: filepath.Join(home, "blobs")}
 	d, err := download.New(download.Config{Dir: want.Blobs, Sources: []string{dir}, Offline: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := pull.Image(t.Context(), d, want, pull.Progress{}); !fail.Is(err, fail.K8sVersionUnsupported) || !strings.Contains(err.Error(), "v1.37.2") {
+	if _, err := pull.Describe(t.Context(), d, want); !fail.Is(err, fail.K8sVersionUnsupported) || !strings.Contains(err.Error(), "v1.37.2") {
 		t.Errorf("got error %v, want one that lists v1.37.2", err)
 	}
 	var parsed v1.Index
@@ -167,7 +173,7 @@ func TestNotThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	want.KubernetesVersion = ""
-	if _, err := pull.Image(t.Context(), d, want, pull.Progress{}); !fail.Is(err, fail.Offline) || !strings.Contains(err.Error(), dir+" does not have it") {
+	if _, err := pull.Describe(t.Context(), d, want); !fail.Is(err, fail.Offline) || !strings.Contains(err.Error(), dir+" does not have it") {
 		t.Errorf("got error %v, want %s", err, fail.Offline)
 	}
 }

@@ -55,7 +55,7 @@ func (a *app) flagValues() map[string]cobra.CompletionFunc {
 		"kubernetes-version": oneOf(cluster.KubernetesVersion, "stable", "latest"),
 		"memory":             oneOf("2g", "4g", "8g", "max"), "cpus": oneOf("2", "4", "8", "max"), "disk-size": oneOf("20g", "40g", "80g"),
 		"wait": oneOf("all", "none"), "auto-pause": oneOf("off", "15m", "30m", "1h"), "host-access": oneOf("all", "none"), "insecure-registry": oneOf("none"),
-		"warm-spare": oneOf(string(spare.Auto), string(spare.Always), string(spare.Never)), "ssh-key": completeFiles, "image": completeFiles, "ssh-user": oneOf("root"),
+		"warm-spare": oneOf(string(spare.Auto), string(spare.Always), string(spare.Never)), "ssh-key": completeFiles, "image": completeFiles, "image-mirrors": completeFiles, "ca-file": completeFiles, "ssh-user": oneOf("root"),
 		// These are of single commands.
 		"node": oneOf("skiff"), "step": a.completeSteps, "file": completeFiles, "filename": completeFiles, "kustomize": completeFolders,
 		"dry-run": oneOf("none", "client", "server"), "namespace": a.completeNamespaces,

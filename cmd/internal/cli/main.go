@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 
 	"github.com/skiff-k8s/skiff/cluster"
@@ -29,6 +31,8 @@ type Streams = ui.Streams
 type Deps struct {
 	Version, Commit string
 	Build           Build
+	Program         string                   // path of this program, links resolved; empty: no guest image comes with it
+	ImageIndex      string                   // digest of the index of guest images that it was built for; empty: none
 	Env             func(name string) string // the process's environment
 	Facts           func() host.Facts
 	Drivers         func(context.Context, store.Home) func(name string) (drivers.Driver, error)
@@ -174,10 +178,7 @@ func (a *app) profile() string { return a.settings.text("profile") }
 
 // manager returns the cluster manager of this run.
 func (a *app) manager() *cluster.Manager {
-	built := a.home.Built()
-	if named := a.settings.text("image"); named != "" {
-		built = cluster.BundledImage(a.home, named)
-	}
+	built := cmp.Or(cluster.NamedImage(a.home, a.imageSearch()), a.home.Built())
 	auto, named := a.deps.AllDrivers(a.home)
 	return &cluster.Manager{
 		Home:       a.home,
@@ -193,6 +194,14 @@ func (a *app) manager() *cluster.Manager {
 		Kubeconfig: a.deps.Env("KUBECONFIG"),
 		Built:      built,
 		Hurry:      a.hurry.listen,
+	}
+}
+
+// imageSearch is where this run looks for a guest image.
+func (a *app) imageSearch() cluster.ImageSearch {
+	return cluster.ImageSearch{
+		Image: a.settings.text("image"), Program: a.deps.Program, Mirrors: a.settings.list("image-mirrors"), Index: digest.Digest(a.deps.ImageIndex),
+		Offline: a.settings.yes("offline"), CAFile: a.settings.text("ca-file"), Env: a.deps.Env,
 	}
 }
 

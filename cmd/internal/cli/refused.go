@@ -14,8 +14,8 @@ type refusal struct{ name, way string }
 
 // refusedFlags are flags of `minikube start` that have no place here.
 func refusedFlags() []refusal {
-	const image = "skiff's guest image is built with `make image`; --image names another one."
-	const offline = "Everything a cluster needs is in the guest image; nothing is downloaded at start."
+	const image = "--image names the guest image: a folder, a bundle or a URL."
+	const offline = "Everything a cluster needs is in the guest image; --image-mirrors says where that is downloaded."
 	const virtual = "The virtual network of a cluster is the agent's own and needs no setting; `skiff ip` tells its address."
 	const otherDriver = "It belongs to a driver that skiff does not have; `skiff start --driver qemu` needs no such setting."
 	const docker = "The container runtime is containerd, and there is no Docker daemon to set."

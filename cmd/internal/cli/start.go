@@ -33,7 +33,9 @@ func startFlags() *pflag.FlagSet {
 	flags.String("cpus", "2", "processors: a number or max")
 	flags.String("disk-size", "20g", "size of the disk, which can grow later; it takes only what is used")
 	flags.String("kubernetes-version", "", "version of Kubernetes (default that of the guest image)")
-	flags.String("image", "", "guest image of a new cluster: a folder, or a bundle (default the one that was built or loaded last)")
+	flags.String("image", "", "guest image of a new cluster: a folder, a bundle, or URL@sha256:DIGEST with https:// or oci:// (default the one that was built, loaded or downloaded last)")
+	flags.StringSlice("image-mirrors", nil, "where the guest image is downloaded when there is none, as in https://host/path@sha256:DIGEST; asked in this order")
+	flags.String("ca-file", "", "certificates (PEM) to trust when the guest image is downloaded, besides the system's")
 	flags.StringSlice("addons", nil, "addons to enable, as in a,b")
 	flags.StringSlice("apiserver-names", nil, "more names for the API server's certificate")
 	flags.StringSlice("apiserver-ips", nil, "more addresses for the API server's certificate")
@@ -91,8 +93,8 @@ func (a *app) runStart(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	if named := a.settings.text("image"); named != "" && !options.DryRun {
-		if err := manager.UseImage(cmd.Context(), named, a.sink(cmd.Context())); err != nil {
+	if !options.DryRun {
+		if err := manager.FindImage(cmd.Context(), options, a.imageSearch(), a.sink(cmd.Context())); err != nil {
 			return err
 		}
 	}
@@ -242,7 +244,7 @@ func (a *app) amounts(w *cluster.Wanted, asked func(key string) bool, facts host
 // stored reports whether a setting says what a cluster is, and is kept with the one that is acted on; what the settings file has
 // is for new clusters then.
 func (a *app) stored(key string) bool {
-	return a.exists && !slices.Contains([]string{"profile", "wait", "wait-timeout", "warm-spare", "no-spare", "keep-context", "force", "delete-on-failure"}, key)
+	return a.exists && !slices.Contains([]string{"profile", "image-mirrors", "ca-file", "wait", "wait-timeout", "warm-spare", "no-spare", "keep-context", "force", "delete-on-failure"}, key)
 }
 
 // contradictions refuses flags of which only one can be meant.

@@ -14,6 +14,7 @@ import (
 	"github.com/skiff-k8s/skiff/config"
 	"github.com/skiff-k8s/skiff/drivers"
 	"github.com/skiff-k8s/skiff/fail"
+	"github.com/skiff-k8s/skiff/images/download"
 )
 
 // goodWords refuses words that the flag of that name does not take, as far as that can be told without looking at a cluster or
@@ -36,6 +37,12 @@ func goodWords(key string, list []string) error {
 		problems = each(list, config.CheckSetting)
 	case "feature-gates":
 		return config.CheckFeatureGates(list)
+	case "image":
+		if text != "" {
+			problems = []error{goodPlace(key, text)}
+		}
+	case "image-mirrors":
+		problems = each(list, func(place string) error { return goodPlace(key, place) })
 	case "auto-pause":
 		_, err := config.AutoPause(text)
 		return err
@@ -77,6 +84,12 @@ func goodMachine(key, text string) error {
 		}
 	}
 	return nil
+}
+
+// goodPlace refuses what is no place of guest images.
+func goodPlace(key, text string) error {
+	_, err := download.ParseReference(text)
+	return fail.About(err, key)
 }
 
 func each(list []string, check func(string) error) []error {
