@@ -15,8 +15,8 @@ func (a *app) prune() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "prune", Short: "Free the disk space of caches and unused guest images", Args: noArgs,
 		Long: `Free the disk space of caches and unused guest images, and print the size of each. It removes the container images that
-clusters have pulled, which are pulled again when they are needed, and the guest images that no cluster, no warm spare and no new
-cluster uses. Clusters lose nothing. A cluster with --offline can no longer pull from the cache.
+clusters have pulled, which are pulled again when they are needed, what was downloaded of guest images and is part of one by now,
+or not complete, and the guest images that no cluster, no warm spare and no new cluster uses. Clusters lose nothing. A cluster with --offline can no longer pull from the cache.
 
 The cache of container images is limited to about 10 GiB: the least recently used ones are removed first.`,
 		Example: `  skiff prune --dry-run
