@@ -114,19 +114,16 @@ func (m *Manager) FindImage(ctx context.Context, o StartOptions, s ImageSearch, 
 		}
 		return m.useImage(ctx, places[0].Path(), sink)
 	}
-	if _, err := images.ReadManifest(m.Built); !fail.Is(err, fail.ImageMissing) {
-		return nil // also where it is damaged: the start says so
-	}
-	o.DryRun = true
-	if _, err := m.Start(ctx, o, nil); !fail.Is(err, fail.ImageMissing) {
-		return nil // it needs none, or the start says what else is wrong
+	needed, missing := m.needsImage(ctx, o, len(places) > 0)
+	if !needed {
+		return nil
 	}
 	var misses []download.Miss
 	if s.Image == "" {
 		if s.Program != "" {
-			misses = append(misses, absent(download.Beside, BesideProgram(s.Program)))
+			misses = append(misses, download.Miss{Place: download.Place{Kind: download.Beside, At: BesideProgram(s.Program)}.String(), Err: errAbsent})
 		}
-		misses = append(misses, absent(download.Built, m.Built))
+		misses = append(misses, download.Miss{Place: download.Place{Kind: download.Built, At: m.Built}.String(), Err: missing})
 	}
 	var last error
 	for _, place := range places {
@@ -145,6 +142,29 @@ func (m *Manager) FindImage(ctx context.Context, o StartOptions, s ImageSearch, 
 		misses = append(misses, place.missed(err))
 	}
 	return notFound(o.Profile, s, misses, last)
+}
+
+// errAbsent is why a place on this computer has no image.
+var errAbsent = errors.New("is not there")
+
+// needsImage reports whether a start has to look for another guest image than the one in Built, and why that does not serve. The image
+// of an older skiff counts for none where another place may have the right one. What else is wrong, the start says itself.
+func (m *Manager) needsImage(ctx context.Context, o StartOptions, elsewhere bool) (needed bool, missing error) {
+	built, err := images.ReadManifest(m.Built)
+	lacking := fail.ImageMissing
+	switch {
+	case fail.Is(err, fail.ImageMissing):
+		missing = errAbsent
+	case err != nil || built.KubernetesVersion == bundled || !elsewhere:
+		return false, nil // also where it is damaged
+	case o.Wanted.KubernetesVersion != nil && CheckVersion(*o.Wanted.KubernetesVersion) != nil:
+		return false, nil
+	default:
+		lacking, missing = fail.K8sVersionUnsupported, fmt.Errorf("has Kubernetes %s", built.KubernetesVersion)
+	}
+	o.DryRun = true
+	_, err = m.Start(ctx, o, nil)
+	return fail.Is(err, lacking), missing
 }
 
 // imagePlace is one of the places over which FindImage decides.
@@ -194,11 +214,6 @@ func (p imagePlace) checkIndex() error {
 			WithHint("They are of another release: correct the digest, or use other images.")
 	}
 	return nil
-}
-
-// absent is the miss of a place on this computer.
-func absent(kind download.Kind, path string) download.Miss {
-	return download.Miss{Place: download.Place{Kind: kind, At: path}.String(), Err: errors.New("is not there")}
 }
 
 // missed says why a place did not serve.
