@@ -86,7 +86,7 @@ func (r *terminal) label() string {
 	}
 	room := max(columns(r.w)-20, 20)
 	if r.total > 0 {
-		room = max(room-40, 20)
+		room = max(room-50, 20)
 	}
 	runes := []rune(text)
 	if len(runes) <= room {
@@ -95,7 +95,7 @@ func (r *terminal) label() string {
 	return string(runes[:room-1]) + "…"
 }
 
-// draw begins a new drawing: a bar of total bytes, or a spinner for 0.
+// draw begins a new drawing: a bar of total bytes with their rate and the time left, or a spinner for 0.
 func (r *terminal) draw(total int64) {
 	r.close()
 	r.total = total
@@ -107,7 +107,7 @@ func (r *terminal) draw(total int64) {
 		progressbar.OptionSetWriter(r.w),
 		progressbar.OptionSetDescription(r.label()),
 		progressbar.OptionSetElapsedTime(true),
-		progressbar.OptionSetPredictTime(false),
+		progressbar.OptionSetPredictTime(total > 0),
 		progressbar.OptionSetWidth(20),
 		progressbar.OptionShowBytes(total > 0),
 		progressbar.OptionSpinnerType(14),

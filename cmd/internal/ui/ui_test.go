@@ -151,6 +151,19 @@ func TestTerminal(t *testing.T) {
 	}
 }
 
+// TestTimeLeft: a bar of bytes has the time that has passed and the time that is left.
+func TestTimeLeft(t *testing.T) {
+	t.Parallel()
+	var w bytes.Buffer
+	r := &terminal{w: &w}
+	r.event(cluster.Event{Kind: cluster.Began, Text: "Download the guest image", Index: 1, Steps: 2})
+	r.event(cluster.Event{Kind: cluster.Progress, Total: 100 << 20})
+	if got := w.String(); !strings.Contains(got, "[0s:0s]") {
+		t.Errorf("got %q, want the time that has passed and the time that is left", got)
+	}
+	r.close()
+}
+
 // await waits until text was written.
 func await(t *testing.T, w *locked, text string) {
 	t.Helper()
