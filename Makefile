@@ -31,7 +31,9 @@ VERSION ?= $(or $(shell git describe --tags --match 'v*' --dirty 2>/dev/null),v0
 COMMIT ?= $(or $(shell git rev-parse HEAD 2>/dev/null),unknown)
 # What is made at no particular time is dated like the commit, so that twice the same sources give the same bytes.
 SOURCE_DATE_EPOCH ?= $(or $(shell git log -1 --format=%ct 2>/dev/null),0)
-LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+# Digest of the index of guest images that mirrors are held to which have none of their own: sha256:HEX. Empty: there is none yet.
+IMAGE_INDEX ?=
+LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.imageIndex=$(IMAGE_INDEX)
 
 # The driver for libvirt needs cgo, and loads libvirt's library when skiff runs: neither the library nor its headers are
 # needed to build. Where go would use cgo, on Linux with a C compiler and not for another architecture, skiff has the driver;
@@ -161,8 +163,11 @@ image: deps ## Build the guest image (about half an hour at first, seconds when 
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/skiff-image ./cmd/skiff-image
 	bin/skiff-image build
 
+# An image that is named is used instead of building one: SKIFF_IMAGE=URL@sha256:DIGEST, FILE or FOLDER. Only a download of it uses the
+# network.
 .PHONY: up
-up: deps image build ## Start a cluster with ingress and the example of the tutorial, and print its address
+up: deps $(if $(SKIFF_IMAGE),,image) build ## Start a cluster with ingress and the example of the tutorial, and print its address
+	$(if $(findstring ://,$(SKIFF_IMAGE)),bin/skiff bundle load '$(SKIFF_IMAGE)')
 	bin/skiff start --offline
 	bin/skiff addons enable ingress
 	bin/skiff apply -f examples/http-echo.yaml

@@ -24,8 +24,8 @@ type Bundle struct {
 	Image             string `json:"image"` // digest of the guest image
 	KubernetesVersion string `json:"kubernetesVersion"`
 	Architecture      string `json:"architecture"`
-	File              string `json:"file"`
-	Bytes             int64  `json:"bytes"`            // of the file
+	File              string `json:"file"`             // or the place that it was downloaded from
+	Bytes             int64  `json:"bytes"`            // of the file; 0 when it was none
 	Folder            string `json:"folder,omitempty"` // where it was loaded to
 }
 

@@ -244,6 +244,32 @@ func notFound(profile string, s ImageSearch, misses []download.Miss, last error)
 	return fail.New(fail.DownloadFailed, op, "%w", cause)
 }
 
+// PullImage makes the guest image at a place over the network, which is written with its digest, the one that new clusters get. What is
+// there already is not downloaded, and a failure changes nothing. Of s it takes how places are asked.
+//
+// Failures with a known remedy: fail.FlagInvalid (no such place, or no digest), fail.DownloadFailed, fail.Offline, fail.HostDiskFull,
+// fail.K8sVersionUnsupported.
+func (m *Manager) PullImage(ctx context.Context, place string, s ImageSearch, sink Sink) (Bundle, error) {
+	reference, err := download.ParseReference(place)
+	if err == nil {
+		err = reference.CheckTrust()
+	}
+	if err != nil {
+		return Bundle{}, err
+	}
+	folder, err := m.obtain(ctx, imagePlace{reference, download.Named}, s, sink)
+	if err != nil {
+		return Bundle{}, err
+	}
+	manifest, err := images.ReadManifest(folder)
+	if err != nil {
+		return Bundle{}, err
+	}
+	return Bundle{
+		Image: manifest.Digest, KubernetesVersion: manifest.KubernetesVersion, Architecture: manifest.Architecture, File: reference.String(), Folder: folder,
+	}, images.Point(m.Home.Images(), filepath.Base(folder))
+}
+
 // obtain brings the image of one place to the folder of images, and returns its folder there.
 func (m *Manager) obtain(ctx context.Context, place imagePlace, s ImageSearch, sink Sink) (string, error) {
 	if !place.Network() {

@@ -1,10 +1,14 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
+
+	"github.com/skiff-k8s/skiff/cluster"
+	"github.com/skiff-k8s/skiff/images/download"
 )
 
 func (a *app) bundle() *cobra.Command {
@@ -41,20 +45,23 @@ Beside it as much room again is needed for a moment. The same image gives the sa
 
 func (a *app) bundleLoad() *cobra.Command {
 	return &cobra.Command{
-		Use: "load FILE|DIR", Short: "Make the guest image of a bundle the one of new clusters", Args: countArgs(1, 1), ValidArgsFunction: completeFiles,
+		Use: "load FILE|DIR|URL", Short: "Make the guest image of a bundle the one of new clusters", Args: countArgs(1, 1), ValidArgsFunction: completeFiles,
 		Long: `Make the guest image of a bundle, or of the folder of an OCI image layout, the one that new clusters get, and print
 its version of Kubernetes and its folder. Every byte is held to its digest: a file that is cut off or changed is refused, and
-then nothing is changed. Clusters that are there keep their image.`,
-		Example:     `  skiff bundle load skiff-image.tar`,
+then nothing is changed. Clusters that are there keep their image.
+
+A URL is that of such a folder, or of a repository (oci://), and is written with the digest of its index.json. What is cut off
+continues when the command is run again.`,
+		Example: `  skiff bundle load skiff-image.tar
+  skiff bundle load https://images.lan/skiff@sha256:DIGEST`,
 		Annotations: map[string]string{annotationFormats: "json yaml"},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			manager := a.manager()
-			loaded, err := manager.LoadBundle(cmd.Context(), args[0], a.sink(cmd.Context()))
+			loaded, err := a.loadImage(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
-			if manager.Built != a.home.Built() {
-				a.out.Warn("", "New clusters do not get it, as the setting image names another: %s.", a.settings.text("image"))
+			if named := cluster.NamedImage(a.home, a.imageSearch()); named != "" && named != loaded.Folder {
+				a.out.Warn("", "New clusters do not get it, as %s.", a.namer())
 			}
 			return a.out.Data(loaded, func(w io.Writer) error {
 				_, err := fmt.Fprintf(w, "Kubernetes %s\t%s\n", loaded.KubernetesVersion, loaded.Folder)
@@ -62,4 +69,24 @@ then nothing is changed. Clusters that are there keep their image.`,
 			})
 		},
 	}
+}
+
+// loadImage loads what is at a path, or downloads what is at a URL.
+func (a *app) loadImage(ctx context.Context, from string) (cluster.Bundle, error) {
+	reference, err := download.ParseReference(from)
+	if err == nil && reference.Network() {
+		return a.manager().PullImage(ctx, from, a.imageSearch(), a.sink(ctx))
+	}
+	return a.manager().LoadBundle(ctx, from, a.sink(ctx))
+}
+
+// namer says what names another image than the one that was built or loaded last.
+func (a *app) namer() string {
+	if named := a.settings.text("image"); named != "" {
+		if reference, err := download.ParseReference(named); err == nil {
+			named = reference.String() // without a login
+		}
+		return "the setting image names another: " + named
+	}
+	return "the one that came with skiff counts before it: " + cluster.BesideProgram(a.deps.Program)
 }
