@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -117,4 +118,42 @@ func TestFindImageAfterAnUpdate(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.starts(w.options())
+}
+
+// TestFindImageTwice: of two starts at the same time one downloads; the other one waits, and finds all there.
+func TestFindImageTwice(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	dir, index := published(t, w)
+	var mu sync.Mutex
+	asked := map[string]int{}
+	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		asked[r.URL.Path]++
+		mu.Unlock()
+		http.FileServer(http.Dir(dir)).ServeHTTP(rw, r)
+	}))
+	t.Cleanup(server.Close)
+	search := cluster.ImageSearch{Mirrors: []string{server.URL + "@" + index.String()}}
+	var both sync.WaitGroup
+	for _, profile := range []string{"one", "two"} {
+		manager := *w.Manager
+		both.Go(func() {
+			if err := manager.FindImage(t.Context(), cluster.StartOptions{Profile: profile}, search, w.sink); err != nil {
+				t.Error(err)
+			}
+			if err := images.Reread(t.Context(), manager.Built); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	both.Wait()
+	for path, times := range asked {
+		if times != 1 {
+			t.Errorf("%s was asked for %d times, want once", path, times)
+		}
+	}
+	if len(asked) == 0 {
+		t.Error("nothing was asked for")
+	}
 }

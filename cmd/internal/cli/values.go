@@ -88,7 +88,10 @@ func goodMachine(key, text string) error {
 
 // goodPlace refuses what is no place of guest images.
 func goodPlace(key, text string) error {
-	_, err := download.ParseReference(text)
+	reference, err := download.ParseReference(text)
+	if err == nil && key == "image" { // mirrors may be held to what this skiff was built for
+		err = reference.CheckTrust()
+	}
 	return fail.About(err, key)
 }
 
