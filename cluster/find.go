@@ -99,7 +99,8 @@ func downloaded(home store.Home, index digest.Digest) (layout.Artifact, error) {
 
 // FindImage brings the guest image that a start with o needs to this computer, unless it is there. What the user named, and what came
 // with the program, counts before the image that was built or loaded last; that before the mirrors, of which the first serves that has
-// the right image. What a mirror served is what new clusters get from then on. Nothing is downloaded for a start that is refused anyway.
+// the right image. What a mirror served is what new clusters get from then on. Nothing is downloaded for a start that is refused anyway,
+// nor for a dry run, which fails with fail.ImageMissing then.
 //
 // Failures with a known remedy: those of LoadBundle for a file or folder; fail.FlagInvalid for a place over the network without a
 // digest; fail.ImageMissing, fail.DownloadFailed and fail.Offline, which say of each place why it did not serve.
@@ -109,14 +110,21 @@ func (m *Manager) FindImage(ctx context.Context, o StartOptions, s ImageSearch, 
 		return err
 	}
 	if named := s.named(); named != "" && !places[0].Network() {
+		if o.DryRun {
+			return nil
+		}
 		if err := places[0].checkIndex(); err != nil {
 			return err
 		}
 		return m.useImage(ctx, places[0].Path(), sink)
 	}
 	needed, missing := m.needsImage(ctx, o, len(places) > 0)
-	if !needed {
+	if !needed || o.DryRun && len(places) == 0 {
 		return nil
+	}
+	if o.DryRun {
+		return fail.New(fail.ImageMissing, "plan the start of cluster "+o.Profile, "the guest image has to be downloaded first").
+			WithHint("Run the same command without --dry-run: it downloads the image.")
 	}
 	var misses []download.Miss
 	if s.Image == "" {

@@ -93,10 +93,8 @@ func (a *app) runStart(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	if !options.DryRun {
-		if err := manager.FindImage(cmd.Context(), options, a.imageSearch(), a.sink(cmd.Context())); err != nil {
-			return err
-		}
+	if err := manager.FindImage(cmd.Context(), options, a.imageSearch(), a.sink(cmd.Context())); err != nil {
+		return err
 	}
 	if options.DryRun {
 		started, err := manager.Start(cmd.Context(), options, nil)
