@@ -35,7 +35,13 @@ const own = ['start-here', 'control-plane', 'addons', 'snapshots', 'controllers'
 
 await inBrowser(
   async page => {
-    const settled = () => page.waitForTimeout(700); // fade-ins change colours, which axe would take for a lack of contrast
+    // Colours that fade in would be a lack of contrast to axe. What is drawn next may begin to fade, so two frames are waited for first.
+    const settled = () =>
+      page.evaluate(async () => {
+        for (let frames = 0; frames < 2; frames++) await new Promise(requestAnimationFrame);
+        const ends = document.getAnimations().filter(one => one.effect.getComputedTiming().iterations !== Infinity);
+        await Promise.allSettled(ends.map(one => one.finished));
+      });
     const press = async name => {
       await page.getByRole('banner').getByRole('button', { name, exact: true }).click();
       await page.mouse.move(0, 0);
