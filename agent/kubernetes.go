@@ -175,7 +175,8 @@ func pressure(ctx context.Context, client kubernetes.Interface) error {
 	if client == nil {
 		return nil
 	}
-	nodes, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	// Version 0 is what the API server has in memory; any other list asks etcd first, which status would wait for.
+	nodes, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{ResourceVersion: "0"})
 	if err != nil {
 		return nil //nolint:nilerr // that is said of the API server itself
 	}
