@@ -34,6 +34,7 @@ type Status struct {
 	// something of it wakes it; its health is not looked at then.
 	AutoPause time.Duration `json:"autoPause,omitempty"`
 	Asleep    bool          `json:"asleep,omitempty"`
+	Trouble   string        `json:"trouble,omitempty"` // why the last request could not wake it, or its clock not be set
 	// HostAccess is what the machine may reach of this host's 127.0.0.1.
 	HostAccess network.Access `json:"hostAccess,omitzero"`
 	// InsecureRegistries are as of the method of that name.

@@ -195,7 +195,7 @@ func (a *agent) status(ctx context.Context) Status {
 	return Status{
 		PID: os.Getpid(), Version: version(), Profile: a.config.Profile, Address: a.config.Address, LogFile: a.config.LogFile,
 		Published: a.publisher.Published(), Connected: a.link.Connected(), Offline: a.config.Offline,
-		Watching: watching, Health: health, AutoPause: a.sleeper.Limit(), Asleep: a.sleeper.Asleep(),
+		Watching: watching, Health: health, AutoPause: a.sleeper.Limit(), Asleep: a.sleeper.Asleep(), Trouble: sentence(a.sleeper.Trouble()),
 		HostAccess: a.hostAccess(), InsecureRegistries: a.images.Insecure(),
 	}
 }

@@ -197,6 +197,26 @@ func (w *world) told() time.Duration {
 	return status.AutoPause
 }
 
+// TestTroubleOfAWakingIsTold: what an agent met while it resumed the machine by itself, such as a wrong clock, is not in its log alone.
+func TestTroubleOfAWakingIsTold(t *testing.T) {
+	t.Parallel()
+	for name, before := range map[string]func(*world){
+		"asleep":  (*world).sleeps,
+		"running": func(w *world) { w.starts(w.pausing(30 * time.Minute)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			before(w)
+			w.must(clustertest.Agents{}.Trouble(t.Context(), w.Home.Cluster("dev").AgentSocket(), "the clock is wrong"))
+			status, err := w.Status(t.Context(), "dev")
+			if err != nil || !strings.Contains(status.Note, "the clock is wrong") || !strings.Contains(status.Note, "skiff start -p dev") {
+				t.Errorf("status says %q (%v), want the trouble and the next command", status.Note, err)
+			}
+		})
+	}
+}
+
 // TestPauseByHand: who asks for a pause gets one that lasts until it is taken back.
 func TestPauseByHand(t *testing.T) {
 	t.Parallel()

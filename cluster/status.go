@@ -94,14 +94,7 @@ func (m *Manager) Status(ctx context.Context, profile string) (Status, error) {
 	}
 	if state == machine.Paused {
 		status.Kubelet, status.APIServer = Paused, Paused
-		status.Note = "it is paused; `skiff unpause -p " + profile + "` resumes it"
-		switch {
-		case c.AutoPause == 0:
-		case agentErr != nil:
-			status.Note = lostAgent(profile)
-		case answer.Asleep:
-			status.Note = "nobody asked anything of it for " + brief(answer.AutoPause) + ", so it is paused; whoever does so next wakes it"
-		}
+		status.Note = pausedNote(profile, c, answer, agentErr)
 	}
 	if state != machine.Running {
 		return status, nil
@@ -119,6 +112,9 @@ func (m *Manager) Status(ctx context.Context, profile string) (Status, error) {
 	}
 	if answer.Health.Disk != "" {
 		status.Note = fullNote(answer.Health.Disk, vm, c)
+	}
+	if answer.Trouble != "" {
+		status.Note = troubled(profile, answer.Trouble)
 	}
 	for _, published := range answer.Published {
 		if published.Error != "" {
@@ -283,4 +279,22 @@ func (m *Manager) Published(ctx context.Context, profile string) ([]agent.Publis
 	}
 	status, err := m.Agents.Status(ctx, m.Home.Cluster(profile).AgentSocket())
 	return status.Published, wrap(fail.AgentFailed, err, "ask the agent of cluster %s", profile)
+}
+
+// troubled is said of a machine that was paused by itself and that the last request could not resume as it should.
+func troubled(profile, why string) string {
+	return "the last request could not resume it as it should: " + why + "; `skiff start -p " + profile + "` repairs what it can"
+}
+
+// pausedNote says why a machine is paused and what resumes it. answer is that of its agent, unless agentErr is set.
+func pausedNote(profile string, c config.Cluster, answer agent.Status, agentErr error) string {
+	switch {
+	case c.AutoPause > 0 && agentErr != nil:
+		return lostAgent(profile)
+	case c.AutoPause > 0 && answer.Asleep && answer.Trouble != "":
+		return troubled(profile, answer.Trouble)
+	case c.AutoPause > 0 && answer.Asleep:
+		return "nobody asked anything of it for " + brief(answer.AutoPause) + ", so it is paused; the next request resumes it"
+	}
+	return "it is paused; `skiff unpause -p " + profile + "` resumes it"
 }

@@ -4,6 +4,7 @@ package sleep
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -49,6 +50,7 @@ type Sleeper struct {
 	state   state
 	since   time.Time     // when it fell asleep
 	failure error         // of the last attempt to wake it
+	clock   error         // of the last attempt to set its clock; nil when that went well
 	changed chan struct{} // closed at every change of state, limit and holds, and replaced
 }
 
@@ -218,6 +220,14 @@ func (s *Sleeper) await(ctx context.Context, wake bool) error {
 	}
 }
 
+// Trouble is why the last request did not find the machine as it should: it could not be woken, or its clock could not be set. It is
+// nil when all went well.
+func (s *Sleeper) Trouble() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return errors.Join(s.failure, s.clock)
+}
+
 // wake does not depend on whoever asked for it: others may wait too.
 func (s *Sleeper) wake() {
 	began := time.Now()
@@ -245,9 +255,13 @@ func (s *Sleeper) settle() {
 	go func() {
 		defer end()
 		defer close(settled)
-		if err := s.machine.Settle(s.ctx); err != nil && s.ctx.Err() == nil {
+		err := s.machine.Settle(s.ctx)
+		if err != nil && s.ctx.Err() == nil {
 			s.log.Warn("the clock of the machine could not be set after its pause", "err", err)
 		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.clock = err
 	}()
 	timer := time.NewTimer(settleLimit)
 	defer timer.Stop()

@@ -22,6 +22,7 @@ type bed struct {
 	thawing  time.Duration
 	settling time.Duration
 	broken   error // why it cannot be thawed
+	clock    error // why its clock cannot be set
 }
 
 func (b *bed) note(what string) {
@@ -61,14 +62,16 @@ func (b *bed) now() (paused bool, broken error) {
 func (b *bed) mend() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.paused, b.broken = false, nil
+	b.paused, b.broken, b.clock = false, nil, nil
 }
 
 func (b *bed) Settle(ctx context.Context) error {
 	b.note("settle")
 	err := takes(ctx, b.settling)
 	b.note("settled")
-	return err
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return errors.Join(err, b.clock)
 }
 
 func takes(ctx context.Context, d time.Duration) error {
@@ -195,11 +198,34 @@ func TestTellsWhyItDoesNotWake(t *testing.T) {
 			}
 		}
 		want(t, s, b, "freeze thaw thaw", true)
+		if got := s.Trouble(); !errors.Is(got, b.broken) {
+			t.Errorf("Trouble: got %v, want %v", got, b.broken)
+		}
 		b.mend()
 		begins(t, s)
+		if got := s.Trouble(); got != nil {
+			t.Errorf("Trouble after it woke: got %v, want none", got)
+		}
 		want(t, s, b, "thaw settle settled", false)
 		passes(limit) // those who failed hold nothing
 		want(t, s, b, "freeze", true)
+	})
+}
+
+func TestTellsWhyTheClockIsNotSet(t *testing.T) {
+	b := &bed{clock: errors.New("no clock")}
+	sleeper(t, b, func(t *testing.T, s *Sleeper) {
+		passes(limit)
+		begins(t, s)
+		if got := s.Trouble(); !errors.Is(got, b.clock) {
+			t.Errorf("Trouble: got %v, want %v", got, b.clock)
+		}
+		b.mend()
+		passes(limit)
+		begins(t, s)
+		if got := s.Trouble(); got != nil {
+			t.Errorf("Trouble with a clock that was set: got %v, want none", got)
+		}
 	})
 }
 

@@ -152,6 +152,11 @@ func (a Agents) Sleep(ctx context.Context, socket string) error {
 	return a.change(ctx, socket, func(status *agent.Status) { status.Asleep = true })
 }
 
+// Trouble makes the agent say why the last request could not resume its machine.
+func (a Agents) Trouble(ctx context.Context, socket, why string) error {
+	return a.change(ctx, socket, func(status *agent.Status) { status.Trouble = why })
+}
+
 // Wake implements cluster.Agents.
 func (a Agents) Wake(ctx context.Context, socket string) error {
 	return a.Faults.do(ctx, "agents.wake", func() error {
