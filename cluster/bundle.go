@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/renameio/v2"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/skiff-k8s/skiff/fail"
 	"github.com/skiff-k8s/skiff/images"
@@ -185,6 +186,11 @@ func chooseImage(fsys fs.FS) (layout.Artifact, error) {
 	if err != nil {
 		return layout.Artifact{}, err
 	}
+	return imageOf(fsys, index)
+}
+
+// imageOf reads the image of an index that this skiff can use on this computer.
+func imageOf(fsys fs.FS, index v1.Index) (layout.Artifact, error) {
 	d, err := layout.Choose(index, runtime.GOARCH, bundled)
 	if err != nil {
 		return layout.Artifact{}, err

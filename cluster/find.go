@@ -90,11 +90,7 @@ func downloaded(home store.Home, index digest.Digest) (layout.Artifact, error) {
 	if err != nil {
 		return layout.Artifact{}, err
 	}
-	chosen, err := layout.Choose(parsed, runtime.GOARCH, bundled)
-	if err != nil {
-		return layout.Artifact{}, err
-	}
-	return layout.ReadArtifact(fsys, chosen)
+	return imageOf(fsys, parsed)
 }
 
 // FindImage brings the guest image that a start with o needs to this computer, unless it is there. What the user named, and what came

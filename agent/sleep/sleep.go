@@ -4,7 +4,6 @@ package sleep
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -50,7 +49,7 @@ type Sleeper struct {
 	state   state
 	since   time.Time     // when it fell asleep
 	failure error         // of the last attempt to wake it
-	clock   error         // of the last attempt to set its clock; nil when that went well
+	trouble error         // of the last waking, see Trouble
 	changed chan struct{} // closed at every change of state, limit and holds, and replaced
 }
 
@@ -185,6 +184,7 @@ func (s *Sleeper) SetLimit(ctx context.Context, limit time.Duration) error {
 	defer s.mu.Unlock()
 	s.idle.limit = limit
 	s.idle.touch(time.Now())
+	s.trouble = nil // who changes the limit has seen to the machine
 	if limit == 0 {
 		s.state = awake
 	}
@@ -221,11 +221,11 @@ func (s *Sleeper) await(ctx context.Context, wake bool) error {
 }
 
 // Trouble is why the last request did not find the machine as it should: it could not be woken, or its clock could not be set. It is
-// nil when all went well.
+// nil when all went well, and after SetLimit.
 func (s *Sleeper) Trouble() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return errors.Join(s.failure, s.clock)
+	return s.trouble
 }
 
 // wake does not depend on whoever asked for it: others may wait too.
@@ -240,6 +240,7 @@ func (s *Sleeper) wake() {
 	s.idle.touch(time.Now())
 	s.failure = err
 	if err != nil {
+		s.trouble = err
 		s.log.Warn("the machine cannot be woken", "err", err)
 		s.become(asleep)
 		return
@@ -261,7 +262,7 @@ func (s *Sleeper) settle() {
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.clock = err
+		s.trouble = err
 	}()
 	timer := time.NewTimer(settleLimit)
 	defer timer.Stop()

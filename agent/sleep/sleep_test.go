@@ -58,8 +58,8 @@ func (b *bed) now() (paused bool, broken error) {
 	return b.paused, b.broken
 }
 
-// mend makes all work from now on.
-func (b *bed) mend() {
+// repair makes all work from now on.
+func (b *bed) repair() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.paused, b.broken, b.clock = false, nil, nil
@@ -201,7 +201,7 @@ func TestTellsWhyItDoesNotWake(t *testing.T) {
 		if got := s.Trouble(); !errors.Is(got, b.broken) {
 			t.Errorf("Trouble: got %v, want %v", got, b.broken)
 		}
-		b.mend()
+		b.repair()
 		begins(t, s)
 		if got := s.Trouble(); got != nil {
 			t.Errorf("Trouble after it woke: got %v, want none", got)
@@ -220,7 +220,15 @@ func TestTellsWhyTheClockIsNotSet(t *testing.T) {
 		if got := s.Trouble(); !errors.Is(got, b.clock) {
 			t.Errorf("Trouble: got %v, want %v", got, b.clock)
 		}
-		b.mend()
+		if err := s.SetLimit(t.Context(), limit); err != nil || s.Trouble() != nil {
+			t.Errorf("Trouble after a command has seen to the machine: got %v (%v), want none", s.Trouble(), err)
+		}
+		passes(limit)
+		begins(t, s)
+		if got := s.Trouble(); !errors.Is(got, b.clock) {
+			t.Errorf("Trouble of the next waking: got %v, want %v", got, b.clock)
+		}
+		b.repair()
 		passes(limit)
 		begins(t, s)
 		if got := s.Trouble(); got != nil {
@@ -251,7 +259,7 @@ func TestIsNotOthersToWake(t *testing.T) {
 		want(t, s, b, "freeze", false)
 		begins(t, s)
 		want(t, s, b, "", false)
-		b.mend()
+		b.repair()
 		passes(limit)
 		want(t, s, b, "freeze", true)
 	})
